@@ -1,0 +1,43 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lock schema clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/renderdrop demo
+
+test: check
+	$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check daemon tests
+	$(BIN)/ruff format --check daemon tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The example's schema, written from the settings models (a test holds the two in step).
+schema: $(VENV)/.dev
+	$(BIN)/renderdrop schema settings > config/renderdrop.schema.json
+
+# Versions and hashes only: which registry they come from is the machine's business.
+lock: $(VENV)/.dev
+	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
+	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml -o .ci/runtime.lock
+	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+		pyproject.toml --group dev -o .ci/dev.lock
+
+$(VENV)/.runtime: pyproject.toml .ci/runtime.lock .ci/build.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r .ci/build.lock -r .ci/runtime.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime .ci/dev.lock
+	$(BIN)/pip install --quiet --require-hashes -r .ci/dev.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,309 @@
+"""The only wiring: settings → parts → loops, and their beginning and end.
+
+Owns which part knows which, the order of start-up (ledger, recovery, stages, "ready") and the ten seconds of a
+clean end. No decision about a job is made here.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from renderdrop import __version__
+from renderdrop.delivery.deliver import Deliver
+from renderdrop.delivery.fetch import Fetch
+from renderdrop.delivery.file_away import FileAway
+from renderdrop.dispatch.dispatch import Dispatch
+from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.submit import Submit
+from renderdrop.intake.intake import Intake, Pace
+from renderdrop.ledger import moves, queries
+from renderdrop.ledger.engine import ledger_path
+from renderdrop.ledger.store import Ledger
+from renderdrop.model.errors import BrokenSettings, Fault, LedgerBroken, PlatformDown, Refused, Temporary
+from renderdrop.model.job import Job
+from renderdrop.model.lifecycle import State
+from renderdrop.platform.client import Client
+from renderdrop.runtime import recovery, systemd
+from renderdrop.runtime.budget import Budget
+from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.hands import Hands
+from renderdrop.runtime.pulse import Pulse
+from renderdrop.runtime.schedule import Schedule
+from renderdrop.runtime.tasks import Tasks
+from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.settings import Loaded
+from renderdrop.share.ignore import Ignore
+from renderdrop.tracking.track import Track
+
+log = structlog.get_logger()
+
+_END_WITHIN: Final = 8.0
+"""Seconds that work under way has to come to its end by itself; DESIGN 6 allows ten for all of it."""
+_FILING: Final = 4
+"""Sources archived at once: renames, and rarely a copy."""
+
+
+class App:
+    """A daemon with its parts. `reload` reads the settings again, for SIGHUP."""
+
+    def __init__(self, loaded: Loaded, ledger: Ledger, reload: Callable[[], Loaded]) -> None:
+        self._loaded = loaded
+        self._ledger = ledger
+        self._reload = reload
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._broken: LedgerBroken | None = None
+        self.clock = clock = Clock()
+        self.tasks = tasks = Tasks()
+        self.schedule = Schedule(clock)
+        settings = loaded.settings
+        self.client = Client(settings.platform.base_url, loaded.token)
+        self.budget = Budget(settings.platform.requests_per_second, clock.monotonic())
+        self.troubles = Troubles(ledger, clock)
+        self.farm = Farm(self.client, ledger, clock, self.budget, settings.dispatch.status_every)
+        self._wire(tasks, clock)
+        self._apply(loaded)
+
+    def _wire(self, tasks: Tasks, clock: Clock) -> None:
+        ledger, troubles = self._ledger, self.troubles
+        settings = self._loaded.settings.daemon
+        self.uploading = Hands(settings.uploads, tasks, clock, "submit")
+        self.downloading = Hands(settings.downloads, tasks, clock, "deliver")
+        self.filing = Hands(_FILING, tasks, clock, "file")
+        wake = _Wake()
+        self.intake = Intake(ledger, clock, troubles, wake.dispatch)
+        self.submit = Submit(
+            self.client, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file
+        )  # fmt: skip
+        self.dispatch = Dispatch(
+            ledger, clock, troubles, self.farm, self.submit, self.uploading, wake.take_up, wake.file
+        )  # fmt: skip
+        self.track = Track(
+            self.client, ledger, clock, troubles, self.budget, tasks, wake.deliver, wake.file
+        )  # fmt: skip
+        self.deliver = Deliver(
+            ledger, clock, troubles, Fetch(self.client, clock), self.downloading, wake.file
+        )  # fmt: skip
+        self.file_away = FileAway(ledger, clock, troubles, self.filing)
+        wake.pulses = self._pulses = {
+            "intake": Pulse(tasks, self.intake.round, "intake"),
+            "dispatch": Pulse(tasks, self.dispatch.round, "dispatch"),
+            "take_up": Pulse(tasks, self.track.take_up, "take_up"),
+            "poll": Pulse(tasks, self.track.tick, "poll"),
+            "deliver": Pulse(tasks, self.deliver.round, "deliver"),
+            "file": Pulse(tasks, self.file_away.round, "file"),
+            "probe": Pulse(tasks, self._probe, "probe"),
+        }
+        self.uploading.pulse = self._pulses["dispatch"]
+        self.downloading.pulse = self._pulses["deliver"]
+        self.filing.pulse = self._pulses["file"]
+        troubles.changed = wake.all
+
+    def _apply(self, loaded: Loaded) -> None:
+        """Put settings into effect, at the start and after a reload."""
+        settings, routes = loaded.settings, loaded.routes
+        pace = Pace(
+            settings.intake.settle, settings.intake.settle_network, settings.intake.sweep, settings.intake.sweep_network
+        )
+        self.intake.set_routes(routes, Ignore(settings.intake.ignore), pace)
+        for stage in (self.dispatch, self.track, self.deliver, self.file_away):
+            stage.set_routes(routes)
+        self.client.use_token(loaded.token)
+        self.budget.rate = settings.platform.requests_per_second
+        self.farm.every = settings.dispatch.status_every
+        self.uploading.limit = settings.daemon.uploads
+        self.downloading.limit = settings.daemon.downloads
+        self._loaded = loaded
+
+    async def run(self, *, once: bool = False, ready: Callable[[], None] = lambda: None) -> int:
+        """Work until told to stop; with `once`, until every inbox is dealt with. Returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        began = self.clock.text()
+        log.info(
+            "service_starting", version=__version__, settings=str(self._loaded.path), routes=len(self._loaded.routes)
+        )
+        await self._recover()
+        self._start_ticks()
+        systemd.ready()
+        log.info("service_ready")
+        ready()
+        try:
+            if once:
+                await self._until_dealt_with()
+            await self._stop.wait()
+        finally:
+            await self._end()
+        if self._broken is not None:
+            raise self._broken
+        return await self._verdict(began) if once else 0
+
+    def stop(self) -> None:
+        """End, as SIGTERM does."""
+        self._stop.set()
+
+    def ledger_broke(self, broken: LedgerBroken) -> None:
+        """From the ledger's thread: nothing can be promised any more, so nothing is done any more."""
+        self._broken = broken
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _start_ticks(self) -> None:
+        pulses = self._pulses
+        for name, seconds in (
+            ("intake", 0.25), ("poll", 0.25), ("probe", 0.5), ("dispatch", 1.0), ("take_up", 1.0), ("deliver", 1.0),
+            ("file", 2.0),
+        ):  # fmt: skip
+            self.schedule.every(seconds, pulses[name].nudge, name)
+        if (interval := systemd.watchdog_interval()) is not None:
+            self.schedule.every(interval, systemd.alive, "watchdog")
+        self.schedule.start()
+        for pulse in pulses.values():
+            pulse.nudge()
+
+    async def _recover(self) -> None:
+        """Sort what the last end left half done; the stages find everything else in the ledger by themselves."""
+        routes = {route.name: route for route in self._loaded.routes}
+        await self._ledger.write(moves.end_trouble)
+        for job in await self._ledger.read(queries.submitting):
+            route = routes.get(job.route)
+            verdict = recovery.after_crash(job, route.on_unknown_submit if route is not None else "hold")
+            await self._ledger.write(partial(_settle, job=job, verdict=verdict, at=self.clock.text()))
+            log.warning("job_recovered", job=job.id, route=job.route, state=verdict.to, reason=verdict.sentence)
+
+    async def _probe(self) -> None:
+        """Whether a platform that could not be reached is back."""
+        if not self.troubles.probe_due("platform", PLATFORM):
+            return
+        try:
+            await self.farm.refresh()
+        except (PlatformDown, Temporary) as fault:
+            await self.troubles.tell("platform", PLATFORM, fault.sentence)
+        except Refused:
+            await self.troubles.end("platform", PLATFORM)  # it speaks to us again; what it says is for others
+        else:
+            await self.troubles.end("platform", PLATFORM)
+
+    def _read_again(self) -> None:
+        systemd.reloading()
+        try:
+            loaded = self._reload()
+        except BrokenSettings as broken:
+            for problem in broken.problems:
+                log.error("settings_broken", key=problem.key, reason=problem.message)
+            log.error("settings_kept", reason="the settings that were in force stay in force")
+        except Fault as fault:
+            log.error("settings_broken", reason=fault.sentence)
+        else:
+            for key in _fixed_at_start(self._loaded, loaded):
+                log.warning("setting_needs_restart", key=key)
+            self._apply(loaded)
+            self.troubles.probe_now()
+            for hands in (self.uploading, self.downloading, self.filing):
+                hands.wake_all()
+            log.info("settings_reloaded", routes=len(loaded.routes))
+        systemd.ready()
+        for pulse in self._pulses.values():
+            pulse.nudge()
+
+    async def _until_dealt_with(self) -> None:
+        """Until nothing is left that this process could carry on by itself."""
+        while not self._stop.is_set():
+            if self.intake.idle and not await self._work_left():
+                self.stop()
+            try:
+                await asyncio.wait_for(self._stop.wait(), 0.3)
+            except TimeoutError:
+                pass
+
+    async def _work_left(self) -> bool:
+        left = await self._ledger.read(queries.unfinished)
+        routes = {route.name for route in self._loaded.routes}
+        return any(
+            route in routes
+            and job not in self.file_away.stuck
+            and self.troubles.of("share", route) is None
+            and (state is not State.QUEUED or self.troubles.of("route", route) is None)
+            for job, route, state in left
+        )
+
+    async def _verdict(self, began: str) -> int:
+        """0 when all went well, 3 when something failed, is held or had to be left."""
+        ended = await self._ledger.read(lambda c: queries.ended_since(c, began))
+        left = await self._ledger.read(queries.unfinished)
+        return 3 if ended.get(State.FAILED) or ended.get(State.HELD) or left else 0
+
+    async def _end(self) -> None:
+        log.info("service_stopping")
+        systemd.stopping()
+        self.schedule.stop()
+        self.intake.stop()
+        for stage in (self.dispatch, self.submit, self.track, self.deliver, self.file_away):
+            stage.stopped = True
+        for pulse in self._pulses.values():
+            pulse.stopped = True
+        late = await self.tasks.stop(_END_WITHIN)
+        await self.client.close()
+        log.info("service_stopped", abandoned=late)
+
+
+def _settle(c: Connection, job: Job, verdict: recovery.Verdict, at: str) -> None:
+    if job.submissions:
+        moves.end_submission(c, job.submissions[-1].id, at, verdict.outcome, verdict.sentence)
+    moves.move(c, job.id, State.SUBMITTING, verdict.to, at, verdict.sentence, error=verdict.sentence)
+
+
+def _fixed_at_start(old: Loaded, new: Loaded) -> list[str]:
+    """Keys that were changed but only count from the next start on."""
+    pairs = {
+        "platform.base_url": (old.settings.platform.base_url, new.settings.platform.base_url),
+        "daemon.state_dir": (old.state_dir, new.state_dir),
+        "daemon.log_format": (old.settings.daemon.log_format, new.settings.daemon.log_format),
+    }
+    return [key for key, (before, now) in pairs.items() if before != now]
+
+
+class _Wake:
+    """How stages wake each other without knowing each other."""
+
+    pulses: dict[str, Pulse]
+
+    def dispatch(self) -> None:
+        self.pulses["dispatch"].nudge()
+
+    def take_up(self) -> None:
+        self.pulses["take_up"].nudge()
+
+    def deliver(self) -> None:
+        self.pulses["deliver"].nudge()
+
+    def file(self) -> None:
+        self.pulses["file"].nudge()
+
+    def all(self) -> None:
+        for pulse in self.pulses.values():
+            pulse.nudge()
+
+
+async def serve(
+    loaded: Loaded, reload: Callable[[], Loaded], *, once: bool = False, ready: Callable[[], None] = lambda: None
+) -> int:
+    """Open the ledger and run the daemon on it; returns the exit code. Raises LedgerBroken."""
+    path = ledger_path(loaded.state_dir)
+    app: App | None = None
+
+    def broke(broken: LedgerBroken) -> None:
+        if app is not None:
+            app.ledger_broke(broken)
+
+    ledger = Ledger(path, broke)
+    try:
+        app = App(loaded, ledger, reload)
+        return await app.run(once=once, ready=ready)
+    finally:
+        ledger.close()

@@ -1,0 +1,208 @@
+"""Which queued job goes next, and to where.
+
+Owns the queue's turn: as many uploads at once as the settings allow, the most urgent job first, nothing for a
+route, share or platform in trouble. The choice of a cluster and the commit of the intent are one step under one
+lock, so that every choice sees the ones before it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from renderdrop.dispatch.choose import choose
+from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.submit import Submit
+from renderdrop.ledger import moves, queries
+from renderdrop.ledger.store import Ledger
+from renderdrop.model.backoff import backoff
+from renderdrop.model.errors import (
+    NotTakeable,
+    PlatformDown,
+    Refused,
+    ShareOffline,
+    SourceChanged,
+    SourceGone,
+    Temporary,
+)
+from renderdrop.model.job import Job, Place
+from renderdrop.model.lifecycle import State
+from renderdrop.model.route import Route
+from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.hands import Hands
+from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.share.marker import Folders, online
+from renderdrop.share.source import SourceFile, open_source
+
+log = structlog.get_logger()
+
+_WRITER_REST: Final = 2.0
+"""Seconds until a file that somebody opened for writing again, after it settled, is looked at once more."""
+
+
+class Dispatch:
+    """Carries queued jobs to the platform. `submitted` and `ended` wake the stages that come after."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        troubles: Troubles,
+        farm: Farm,
+        submit: Submit,
+        hands: Hands,
+        submitted: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._troubles = troubles
+        self._farm = farm
+        self._submit = submit
+        self._hands = hands
+        self._submitted = submitted
+        self._ended = ended
+        self._routes: dict[str, Route] = {}
+        self._trials: dict[str, set[str]] = {}
+        self._choosing = asyncio.Lock()
+        self.stopped = False
+
+    def set_routes(self, routes: tuple[Route, ...]) -> None:
+        """The routes whose jobs are sent from now on."""
+        self._routes = {route.name: route for route in routes}
+
+    async def round(self) -> None:
+        """Take up as many queued jobs as there are hands."""
+        if self.stopped or self._troubles.platform is not None:
+            return
+        open_routes, on_trial = self._sort_routes()
+        passed_over = self._hands.passed_over()
+        if open_routes and self._hands.free:
+            free = self._hands.free
+            jobs = await self._ledger.read(
+                lambda c: queries.waiting(c, routes=open_routes, but=passed_over, limit=free)
+            )
+            for job in jobs:
+                self._hands.take(job.id, self._send(job))
+        for name in on_trial:
+            await self._try_one(name, passed_over)
+
+    def _sort_routes(self) -> tuple[list[str], list[str]]:
+        """Routes that go on freely, and paused ones whose next trial is due."""
+        free, trial = [], []
+        for name in self._routes:
+            if self._troubles.of("share", name) is not None:
+                continue
+            if self._troubles.of("route", name) is None:
+                free.append(name)
+                self._trials.pop(name, None)
+            elif self._troubles.probe_due("route", name) and self._hands.free:
+                trial.append(name)
+        return free, trial
+
+    async def _try_one(self, route: str, passed_over: set[str]) -> None:
+        tried = self._trials.setdefault(route, set())
+        job = await self._next_of(route, passed_over | tried)
+        if job is None:
+            tried.clear()
+            job = await self._next_of(route, passed_over)
+        if job is None:
+            await self._troubles.end("route", route)  # nothing of it waits any more
+            return
+        tried.add(job.id)
+        self._hands.take(job.id, self._send(job))
+
+    async def _next_of(self, route: str, but: set[str]) -> Job | None:
+        found = await self._ledger.read(lambda c: queries.waiting(c, routes=[route], but=but, limit=1))
+        return found[0] if found else None
+
+    async def _send(self, job: Job) -> None:
+        route = self._routes.get(job.route)
+        if route is None or self.stopped:
+            return
+        if job.paid and job.task_id is not None:
+            await self._resume(job)
+            return
+        try:
+            await asyncio.to_thread(online, Folders(route.inbox, route.outbox, route.done, route.failed))
+            with await asyncio.to_thread(self._open, route, job) as file:
+                if await asyncio.to_thread(file.being_written):
+                    self._hands.rest(job.id, _WRITER_REST)
+                    return
+                submission = await self._begin(route, job)
+                if submission is not None:
+                    await self._submit.send(route, job, submission, file)
+        except ShareOffline as fault:
+            await self._troubles.tell("share", route.name, fault.sentence)
+        except SourceGone:
+            await self._drop(job, "its file was taken out of the inbox before it was sent")
+        except SourceChanged:
+            await self._drop(job, "its file was changed before it was sent; the new version is taken once it settled")
+        except NotTakeable as fault:
+            await self._fail(job, fault.sentence + ".")
+        except PlatformDown as fault:
+            await self._troubles.tell("platform", PLATFORM, fault.sentence)
+        except (Temporary, Refused) as fault:
+            # The clusters' status could not be had: nothing was begun for this job, nothing is burnt.
+            self._hands.rest(job.id, backoff(self._hands.failed(job.id), self._clock.chance()))
+            log.info("clusters_unknown", job=job.id, reason=fault.sentence)
+
+    def _open(self, route: Route, job: Job) -> SourceFile:
+        source = job.source
+        file = open_source(route.inbox, source.path)
+        if (file.size, file.mtime_ns) != (source.size, source.mtime_ns):
+            file.close()
+            raise SourceChanged("the file is not the one that settled")
+        return file
+
+    async def _begin(self, route: Route, job: Job) -> tuple[int, str] | None:
+        """Choose, and commit the intent. None: the job is not queued any more, or no cluster is active."""
+        async with self._choosing:
+            choice = choose(await self._farm.situation(route.clusters))
+            if choice is None:
+                await self._troubles.tell(
+                    "route",
+                    route.name,
+                    f"none of the route's clusters ({', '.join(route.clusters)}) is active on the platform now; "
+                    "its jobs wait until one is back",
+                    pause=self._farm.every,
+                )
+                return None
+            at = self._clock.text()
+            number = await self._ledger.write(
+                lambda c: moves.begin_submission(
+                    c, job.id, at, cluster=choice.cluster, note=choice.reason, workflow_id=route.workflow_id,
+                    version_id=route.version_id, params=route.params, priority=job.priority,
+                )
+            )  # fmt: skip
+        if number is None:
+            return None
+        log.info("job_submitting", job=job.id, route=route.name, cluster=choice.cluster, reason=choice.reason)
+        return number, choice.cluster
+
+    async def _resume(self, job: Job) -> None:
+        at = self._clock.text()
+        if await self._ledger.write(lambda c: moves.resume_task(c, job.id, at)):
+            log.info("task_asked_again", job=job.id, route=job.route, task=job.task_id)
+            self._submitted()
+
+    async def _drop(self, job: Job, reason: str) -> None:
+        """End a job whose file is not there any more: there is nothing to send and nothing to archive."""
+        at = self._clock.text()
+
+        def drop(c: Connection) -> bool:
+            moves.record_source(c, job.id, job.source.path, place=Place.GONE, filed=True)
+            return moves.move(c, job.id, State.QUEUED, State.CANCELLED, at, reason, error=reason)
+
+        if await self._ledger.write(drop):
+            log.info("job_cancelled", job=job.id, route=job.route, reason=reason)
+
+    async def _fail(self, job: Job, reason: str) -> None:
+        at = self._clock.text()
+        if await self._ledger.write(
+            lambda c: moves.move(c, job.id, State.QUEUED, State.FAILED, at, reason, error=reason)
+        ):
+            log.warning("job_failed", job=job.id, route=job.route, reason=reason)
+            self._ended()

@@ -1,0 +1,218 @@
+"""One submission: the request that may cost money, and the sorting of what became of it (DESIGN 4).
+
+Owns every commit around the request: the intent stands before (`dispatch`), `complete` before the last byte,
+the outcome afterwards, with the job's next state in the same transaction. It must never send a second
+request for one intent; a job that is to be sent again goes back to the queue first.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.pause import Row
+from renderdrop.dispatch.upload import Stopping, Upload
+from renderdrop.ledger import moves
+from renderdrop.ledger.store import Ledger
+from renderdrop.model.backoff import backoff
+from renderdrop.model.errors import (
+    Busy,
+    Fault,
+    PlatformDown,
+    Refused,
+    ShareOffline,
+    SourceChanged,
+    Temporary,
+    Unknown,
+)
+from renderdrop.model.job import Job, Outcome, Place
+from renderdrop.model.lifecycle import State
+from renderdrop.model.names import shown
+from renderdrop.model.route import Route
+from renderdrop.platform import apps
+from renderdrop.platform.client import Client
+from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.hands import Hands
+from renderdrop.runtime.recovery import after_unknown
+from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.share.source import SourceFile
+
+log = structlog.get_logger()
+
+
+class Submit:
+    """Sends one job's request and writes down what became of it."""
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        clock: Clock,
+        troubles: Troubles,
+        farm: Farm,
+        hands: Hands,
+        submitted: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._clock = clock
+        self._troubles = troubles
+        self._farm = farm
+        self._hands = hands
+        self._submitted = submitted
+        self._ended = ended
+        self._refusals: dict[str, Row] = {}
+        self._faults = Row()
+        self.stopped = False
+
+    async def send(self, route: Route, job: Job, submission: tuple[int, str], file: SourceFile) -> None:
+        """Send the request whose intent `submission` (number, cluster) is on disk."""
+        number, cluster = submission
+        upload = Upload(job.source, file, lambda: self.stopped)
+
+        async def before_last() -> None:
+            await upload.check()
+            await self._ledger.write(lambda c: moves.complete_body(c, number))
+
+        request = apps.Request(route.workflow_id, route.version_id, cluster, route.params, [upload.part()])
+        case = _Case(route, job, number, cluster)
+        try:
+            task = await apps.run(self._client, request, before_last, self._clock.now())
+        except Refused as fault:
+            await self._refused(case, fault)
+        except Busy as fault:
+            await self._later(case, fault, burnt=False)
+        except Temporary as fault:
+            await self._faulty(case, fault)
+        except Unknown as fault:
+            await self._unknown(case, fault)
+        except PlatformDown as fault:
+            await self._back(case, fault.sentence)
+            await self._troubles.tell("platform", PLATFORM, fault.sentence)
+        except ShareOffline as fault:
+            await self._back(case, fault.sentence)
+            await self._troubles.tell("share", route.name, fault.sentence)
+        except SourceChanged as fault:
+            await self._changed(case, fault)
+        except Stopping as fault:
+            await self._back(case, fault.sentence)
+        else:
+            await self._accepted(case, task, upload.sha256)
+
+    async def _accepted(self, case: "_Case", task: str, sha256: str) -> None:
+        at = self._clock.text()
+
+        def accept(c: Connection) -> bool:
+            moves.end_submission(c, case.number, at, Outcome.ACCEPTED, task_id=task)
+            moves.record_source(c, case.job.id, case.job.source.path, sha256=sha256)
+            return moves.move(
+                c, case.job.id, State.SUBMITTING, State.SUBMITTED, at, f"task {task}", task_id=task,
+                submitted_at=at, error=None,
+            )  # fmt: skip
+
+        moved = await self._ledger.write(accept)
+        self._refusals.pop(case.route.name, None)
+        self._faults.end()
+        self._hands.forget(case.job.id)
+        await self._troubles.end("route", case.route.name)
+        bound = log.bind(job=case.job.id, route=case.route.name, task=task, cluster=case.cluster)
+        if moved:
+            bound.info("job_submitted")
+            self._submitted()
+        else:
+            bound.warning("task_of_cancelled_job", reason="the platform may render it and bill it all the same")
+
+    async def _refused(self, case: "_Case", fault: Refused) -> None:
+        self._farm.leave_alone(case.cluster)
+        self._faults.end()
+        sentence = f"the platform refused it: {shown(fault.message)}"
+        paused = self._troubles.of("route", case.route.name) is not None
+        if self._refusals.setdefault(case.route.name, Row()).add(case.job.id, fault.message) or paused:
+            await self._end(case, Outcome.REFUSED, State.QUEUED, sentence)
+            await self._troubles.tell(
+                "route",
+                case.route.name,
+                f"the platform refused several files in a row with the same message: {shown(fault.message)}. "
+                "The route is paused, its files stay where they are; one is tried again every few minutes and "
+                "when the settings are reloaded",
+            )
+            return
+        await self._later(case, fault, burnt=True, outcome=Outcome.REFUSED, sentence=sentence)
+
+    async def _faulty(self, case: "_Case", fault: Temporary) -> None:
+        if self._faults.add(case.job.id, ""):
+            # Not this job's fault: the platform is unwell. It is probed before anything more is sent.
+            await self._back(case, fault.sentence)
+            await self._troubles.tell("platform", PLATFORM, f"several requests in a row failed: {fault.sentence}")
+            return
+        await self._later(case, fault, burnt=True)
+
+    async def _later(
+        self, case: "_Case", fault: Fault, *, burnt: bool, outcome: Outcome = Outcome.NOT_SENT, sentence: str = ""
+    ) -> None:
+        """Back to the queue for another try, or to the end of the attempts."""
+        sentence = sentence or fault.sentence
+        attempts = case.job.attempts + (1 if burnt else 0)
+        if burnt and attempts >= case.route.attempts:
+            tries = f" ({attempts} tries)" if attempts > 1 else ""
+            await self._end(case, outcome, State.FAILED, f"{sentence}{tries}", attempts=attempts)
+            self._ended()
+            return
+        wait = backoff(self._hands.failed(case.job.id), self._clock.chance(), getattr(fault, "retry_after", None))
+        self._hands.rest(case.job.id, wait)
+        await self._end(case, outcome, State.QUEUED, sentence, attempts=attempts)
+        if isinstance(fault, Busy):
+            await self._troubles.tell("platform", PLATFORM, fault.sentence, pause=max(wait, 0.5))
+
+    async def _unknown(self, case: "_Case", fault: Unknown) -> None:
+        verdict = after_unknown(case.job.submissions, case.route.on_unknown_submit, fault.sentence)
+        self._hands.rest(case.job.id, backoff(1, self._clock.chance()))
+        await self._end(case, verdict.outcome, verdict.to, verdict.sentence)
+
+    async def _changed(self, case: "_Case", fault: SourceChanged) -> None:
+        at, job = self._clock.text(), case.job
+        sentence = f"{fault.sentence}; the upload was abandoned, the file is taken again once it has settled"
+
+        def drop(c: Connection) -> None:
+            moves.end_submission(c, case.number, at, Outcome.NOT_SENT, sentence)
+            moves.record_source(c, job.id, job.source.path, place=Place.GONE, filed=True)
+            if moves.move(c, job.id, State.SUBMITTING, State.QUEUED, at, sentence):
+                moves.move(c, job.id, State.QUEUED, State.CANCELLED, at, sentence, error=sentence)
+
+        await self._ledger.write(drop)
+        log.info("job_cancelled", job=job.id, route=job.route, reason=sentence)
+
+    async def _back(self, case: "_Case", sentence: str) -> None:
+        """To the queue again, nothing burnt: it was not this job's fault."""
+        await self._end(case, Outcome.NOT_SENT, State.QUEUED, sentence)
+
+    async def _end(
+        self, case: "_Case", outcome: Outcome, to: State, sentence: str, attempts: int | None = None
+    ) -> None:
+        await self._ledger.write(
+            partial(_close, case=case, at=self._clock.text(), outcome=outcome, to=to, note=sentence, attempts=attempts)
+        )
+        event = {State.FAILED: "job_failed", State.HELD: "job_held"}.get(to, "job_requeued")
+        log.warning(
+            event, job=case.job.id, route=case.route.name, cluster=case.cluster, outcome=outcome, reason=sentence
+        )  # fmt: skip
+
+
+class _Case:
+    """What belongs to one submission."""
+
+    __slots__ = ("cluster", "job", "number", "route")
+
+    def __init__(self, route: Route, job: Job, number: int, cluster: str) -> None:
+        self.route, self.job, self.number, self.cluster = route, job, number, cluster
+
+
+def _close(
+    c: Connection, case: _Case, at: str, outcome: Outcome, to: State, note: str, attempts: int | None
+) -> bool:  # fmt: skip
+    moves.end_submission(c, case.number, at, outcome, note)
+    burnt = {} if attempts is None else {"attempts": attempts}
+    return moves.move(c, case.job.id, State.SUBMITTING, to, at, note, error=note, **burnt)

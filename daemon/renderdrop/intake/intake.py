@@ -1,0 +1,187 @@
+"""All inboxes: when each is swept, watched, offline and back.
+
+Owns the order of a round: first whether the share is really there (its markers), then what retried jobs
+need back, then hints, sweeps and looks. A share in trouble is only probed; the others go on.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from renderdrop.intake.bring_back import bring_back
+from renderdrop.intake.inbox import Inbox
+from renderdrop.intake.watch import Watcher
+from renderdrop.ledger import moves, queries
+from renderdrop.ledger.store import Ledger
+from renderdrop.model.errors import ShareOffline
+from renderdrop.model.route import Route
+from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.troubles import Troubles
+from renderdrop.share.ignore import Ignore
+from renderdrop.share.marker import Folders, prepare
+from renderdrop.share.mounts import mount_of
+
+log = structlog.get_logger()
+
+_MANY: Final = 500
+"""More hints than this, and a sweep is cheaper than a look at each."""
+
+_BACK_EVERY: Final = 1.0
+"""Seconds between two looks for jobs that a person wants run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Settle times and sweep intervals, seconds, for local and for network file systems."""
+
+    settle: float
+    settle_network: float
+    sweep: float
+    sweep_network: float
+
+
+@dataclass(slots=True)
+class _Station:
+    """What the intake keeps of one route."""
+
+    inbox: Inbox
+    folders: Folders
+    network: bool
+    sweep_every: float
+    sweep_at: float = 0.0
+    back_at: float = 0.0
+    ready: bool = False
+    hints: set[str] = field(default_factory=set)
+    sweep_now: bool = True
+    watch_refused: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hint(self, path: str | None) -> None:
+        """From watchdog's thread."""
+        with self.lock:
+            if path is None or len(self.hints) >= _MANY:
+                self.sweep_now = True
+                self.hints.clear()
+            elif not self.sweep_now:
+                self.hints.add(path)
+
+    def taken_hints(self) -> tuple[bool, list[str]]:
+        with self.lock:
+            sweep, hints = self.sweep_now, list(self.hints)
+            self.sweep_now = False
+            self.hints.clear()
+            return sweep, hints
+
+
+class Intake:
+    """Every route's inbox. `accepted` is called when there are new jobs."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, troubles: Troubles, accepted: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._troubles = troubles
+        self._accepted = accepted
+        self._watcher = Watcher()
+        self._stations: dict[str, _Station] = {}
+        self.stopped = False
+
+    def set_routes(self, routes: tuple[Route, ...], ignore: Ignore, pace: Pace) -> None:
+        """Begin with these routes, or go on with them after the settings were read again."""
+        for station in self._stations.values():
+            self._watcher.drop(station.inbox.route.inbox)
+        self._stations = {route.name: self._station(route, ignore, pace) for route in routes}
+
+    def _station(self, route: Route, ignore: Ignore, pace: Pace) -> _Station:
+        mount = mount_of(route.inbox)
+        settle = pace.settle_network if mount.network else pace.settle
+        if mount.network:
+            log.info("inbox_swept_only", route=route.name, file_system=mount.fs_type)
+        return _Station(
+            inbox=Inbox(route, self._ledger, self._clock, ignore, settle, leases=not mount.network),
+            folders=Folders(route.inbox, route.outbox, route.done, route.failed),
+            network=mount.network,
+            sweep_every=pace.sweep_network if mount.network else pace.sweep,
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether every inbox that can be reached was dealt with."""
+        return all(
+            station.inbox.idle or self._troubles.of("share", name) is not None
+            for name, station in self._stations.items()
+        )
+
+    async def round(self) -> None:
+        """One pass over all inboxes, each by itself: a share that hangs holds up no other."""
+        await asyncio.gather(*(self._visit(name, station) for name, station in list(self._stations.items())))
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        self.stopped = True
+        self._watcher.stop()
+
+    async def _visit(self, name: str, station: _Station) -> None:
+        if self.stopped:
+            return
+        trouble = self._troubles.of("share", name)
+        if trouble is not None and not self._troubles.probe_due("share", name):
+            return
+        try:
+            if trouble is not None or not station.ready:
+                await self._arrive(name, station)
+                await self._troubles.end("share", name)
+            if (now := self._clock.monotonic()) >= station.back_at:
+                station.back_at = now + _BACK_EVERY
+                await bring_back(station.inbox.route, self._ledger, self._clock)
+            if await self._look(station):
+                self._accepted()
+        except ShareOffline as fault:
+            station.ready = False
+            await self._troubles.tell("share", name, fault.sentence)
+
+    async def _arrive(self, name: str, station: _Station) -> None:
+        """The share's markers are where they belong, its folders are made; from now on it is watched."""
+        inbox = str(station.folders.inbox)
+        seen = await self._ledger.read(queries.seen_inboxes)
+        await asyncio.to_thread(prepare, station.folders, station.folders.inbox in seen)
+        at = self._clock.text()
+        await self._ledger.write(lambda c: moves.see_share(c, inbox, at))
+        if not station.ready:
+            log.info("inbox_open", route=name, path=inbox)
+        station.ready = True
+        station.sweep_at = 0.0
+
+    async def _look(self, station: _Station) -> int:
+        inbox, now = station.inbox, self._clock.monotonic()
+        sweep, hints = station.taken_hints()
+        if now >= station.sweep_at:
+            sweep = True
+            # The marker first: in an empty mount point every file would seem to have been taken away.
+            await asyncio.to_thread(prepare, station.folders, True)
+            await asyncio.to_thread(self._keep_watch, station)
+        if sweep:
+            await inbox.sweep()
+            station.sweep_at = self._clock.monotonic() + station.sweep_every
+        elif hints:
+            await inbox.glance(self._below(station, hints))
+        return await inbox.look()
+
+    def _keep_watch(self, station: _Station) -> None:
+        if station.network:
+            return
+        try:
+            self._watcher.keep(station.folders.inbox, station.hint)
+            station.watch_refused = False
+        except OSError as error:
+            if not station.watch_refused:
+                log.warning("watch_refused", route=station.inbox.route.name, reason=str(error.strerror or error))
+            station.watch_refused = True
+
+    @staticmethod
+    def _below(station: _Station, hints: list[str]) -> list[str]:
+        root = f"{station.folders.inbox.resolve()}/"
+        return [hint.removeprefix(root) for hint in hints if hint.startswith(root)]

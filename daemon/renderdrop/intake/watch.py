@@ -1,0 +1,128 @@
+"""inotify's hints, by watchdog: they may start a look early and are never believed beyond that.
+
+Owns the observer and its failings: an overflow of the kernel's queue shows only as a log line of watchdog's
+own, so a log handler turns it into "sweep everything"; a dead emitter or an inbox that was made anew is
+noticed at each sweep and watched again. Used on local file systems alone.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers.api import BaseObserver, ObservedWatch
+from watchdog.observers.inotify import InotifyObserver
+
+log = structlog.get_logger()
+
+_WANTED: Final[list[type[FileSystemEvent]]] = [
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+]
+
+Hint = Callable[[str | None], None]
+"""Called from watchdog's thread with the absolute path that changed; None: anything may have changed."""
+
+
+class Watcher:
+    """All inotify watches of the daemon."""
+
+    def __init__(self) -> None:
+        self._observer: BaseObserver | None = None
+        self._watches: dict[Path, tuple[ObservedWatch, tuple[int, int]]] = {}
+        self._hints: dict[Path, Hint] = {}
+        self._overflow = _OverflowHandler(self._sweep_all)
+
+    def keep(self, inbox: Path, hint: Hint) -> None:
+        """Watch an inbox, or make sure that it still is watched. Raises OSError where inotify refuses (its limits)."""
+        root = Path(os.path.realpath(inbox))
+        stat = os.stat(root)
+        identity = (stat.st_dev, stat.st_ino)
+        if inbox in self._watches:
+            watch, watched = self._watches[inbox]
+            if watched == identity and self._is_alive(watch):
+                return
+            log.info("watch_renewed", path=str(inbox))
+            self.drop(inbox)
+        if self._observer is None or not self._observer.is_alive():
+            self._start()
+        assert self._observer is not None
+        self._hints[inbox] = hint
+        watch = self._observer.schedule(_Handler(root, hint), str(root), recursive=True, event_filter=_WANTED)
+        self._watches[inbox] = (watch, identity)
+        hint(None)  # what came between the last sweep and this watch was seen by neither
+
+    def drop(self, inbox: Path) -> None:
+        """Watch an inbox no longer; unknown ones are fine."""
+        self._hints.pop(inbox, None)
+        watch, _ = self._watches.pop(inbox, (None, None))
+        if watch is not None and self._observer is not None:
+            try:
+                self._observer.unschedule(watch)
+            except (KeyError, OSError):
+                pass  # it died before
+
+    def stop(self) -> None:
+        """End the observer's threads."""
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(self._overflow)
+        if self._observer is not None and self._observer.is_alive():
+            self._observer.stop()
+            self._observer.join(timeout=2.0)
+
+    def _start(self) -> None:
+        for name in _LOGGERS:
+            logging.getLogger(name).addHandler(self._overflow)
+        self._observer = InotifyObserver()
+        self._observer.daemon = True
+        self._observer.start()
+        self._watches.clear()
+
+    def _is_alive(self, watch: ObservedWatch) -> bool:
+        assert self._observer is not None
+        return any(emitter.watch == watch and emitter.is_alive() for emitter in self._observer.emitters)
+
+    def _sweep_all(self) -> None:
+        for hint in list(self._hints.values()):
+            hint(None)
+
+
+_LOGGERS: Final = ("watchdog.observers.inotify_c", "watchdog.observers.inotify")
+
+
+class _OverflowHandler(logging.Handler):
+    """watchdog tells of lost events by a log warning and by nothing else."""
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._lost = lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._lost()
+
+
+class _Handler(FileSystemEventHandler):
+    """Turns events into hints, as fast as it can: while it works, the kernel's queue fills."""
+
+    def __init__(self, root: Path, hint: Hint) -> None:
+        self._hint = hint
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        path = event.dest_path if isinstance(event, (FileMovedEvent, DirMovedEvent)) else event.src_path
+        # A new folder may hold files that came before its watch: only a sweep finds them.
+        self._hint(None if event.is_directory else os.fsdecode(path))

@@ -1,0 +1,1 @@
+"""Alembic's environment: how an older ledger becomes a newer one. Only ever forwards."""

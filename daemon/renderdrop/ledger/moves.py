@@ -1,0 +1,215 @@
+"""Every write to the ledger: the one guarded move and the few deeds around it.
+
+Owns the rule that a job changes its state in one place only, guarded by the state the caller believes
+in, with the history row in the same transaction. No deed here may touch a file or the network: each is
+the commit that comes *before* such an act. Times are passed in (`at`, ISO 8601 UTC text).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from renderdrop.ledger.schema import history, jobs, outputs, remarks, shares, sources, submissions, troubles
+from renderdrop.model.job import Outcome, Output, Place, Remark
+from renderdrop.model.lifecycle import OPEN, State, may, way
+from renderdrop.model.route import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A settled file that is to become a job. `refusal`: why it must not be sent; the job fails at once."""
+
+    job_id: str
+    path: str
+    size: int
+    mtime_ns: int
+    seen_at: str
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A former job's place in failed/, whose notices are to be taken away when its source came back."""
+
+    job_id: str
+    stored: str
+
+
+def move(conn: Connection, job_id: str, frm: State, to: State, at: str, note: str = "", **changes: Any) -> bool:
+    """Move a job, if it is still in `frm`; writes the history row. False: somebody else moved it first.
+
+    `changes` are columns of `jobs` set in the same breath. Raises ValueError for a move that the table forbids.
+    """
+    if not may(frm, to):
+        raise ValueError(f"no job may go from {frm} to {to}")
+    # The guard: whoever lost the race changes nothing.
+    guarded = update(jobs).where(jobs.c.id == job_id, jobs.c.state == frm).values(state=to, updated=at, **changes)
+    if conn.execute(guarded).rowcount != 1:
+        return False
+    conn.execute(insert(history).values(job_id=job_id, at=at, from_state=frm, to_state=to, note=note))
+    return True
+
+
+def change(conn: Connection, job_id: str, state: State, at: str, **changes: Any) -> bool:
+    """Set columns of a job that is in `state`, without moving it."""
+    guarded = update(jobs).where(jobs.c.id == job_id, jobs.c.state == state).values(updated=at, **changes)
+    return conn.execute(guarded).rowcount == 1
+
+
+def adopt(conn: Connection, at: str, route: Route, arrivals: Sequence[Arrival]) -> dict[str, list[Earlier]]:
+    """Make jobs of settled files. Returns the new jobs' ids, each with the former notices of its path.
+
+    A path that an open job owns, or that an ended job left in place with this very size and mtime, is passed over.
+    """
+    adopted: dict[str, list[Earlier]] = {}
+    for arrival in arrivals:
+        before = conn.execute(
+            select(jobs.c.id, jobs.c.state, sources.c.place, sources.c.size, sources.c.mtime_ns, sources.c.stored)
+            .join(jobs, jobs.c.id == sources.c.job_id)
+            .where(sources.c.route == route.name, sources.c.path == arrival.path)
+        ).all()
+        if any(
+            State(b.state) in OPEN
+            or (b.place == Place.INBOX and (b.size, b.mtime_ns) == (arrival.size, arrival.mtime_ns))
+            for b in before
+        ):
+            continue
+        _insert_job(conn, at, route, arrival)
+        adopted[arrival.job_id] = [Earlier(b.id, b.stored) for b in before if b.place == Place.FAILED and b.stored]
+    return adopted
+
+
+def _insert_job(conn: Connection, at: str, route: Route, arrival: Arrival) -> None:
+    conn.execute(
+        insert(jobs).values(
+            id=arrival.job_id, route=route.name, kind=route.kind, state=State.QUEUED, priority=route.priority,
+            workflow_id=route.workflow_id, version_id=route.version_id, params=dict(route.params),
+            created=at, updated=at, seen_at=arrival.seen_at, queued_at=at,
+        )
+    )  # fmt: skip
+    conn.execute(
+        insert(sources).values(
+            job_id=arrival.job_id, route=route.name, input=route.input_name, path=arrival.path, size=arrival.size,
+            mtime_ns=arrival.mtime_ns, place=Place.INBOX,
+        )
+    )  # fmt: skip
+    conn.execute(
+        insert(history).values(job_id=arrival.job_id, at=at, from_state=None, to_state=State.QUEUED, note="settled")
+    )
+    if arrival.refusal is not None:
+        move(conn, arrival.job_id, State.QUEUED, State.FAILED, at, arrival.refusal, error=arrival.refusal)
+
+
+def begin_submission(
+    conn: Connection, job_id: str, at: str, *, cluster: str, note: str, workflow_id: str, version_id: str | None,
+    params: Mapping[str, Any], priority: int,
+) -> int | None:  # fmt: skip
+    """The intent, before the first byte: queued → submitting, with what is about to be asked for.
+
+    Returns the submission's number, or None when the job is not queued any more.
+    """
+    if not move(
+        conn, job_id, State.QUEUED, State.SUBMITTING, at, note, cluster=cluster, workflow_id=workflow_id,
+        version_id=version_id, params=dict(params), priority=priority, task_id=None, paid=False, status=None,
+        progress=None, node=None, started_at=None, finished_at=None,
+    ):  # fmt: skip
+        return None
+    begun = insert(submissions).values(job_id=job_id, at=at, cluster=cluster).returning(submissions.c.id)
+    return int(conn.execute(begun).scalar_one())
+
+
+def complete_body(conn: Connection, submission: int) -> None:
+    """The last byte is about to go: from this commit on, no answer means *unknown*, before it *not sent*."""
+    conn.execute(update(submissions).where(submissions.c.id == submission).values(complete=True))
+
+
+def resume_task(conn: Connection, job_id: str, at: str) -> bool:
+    """A queued job whose task was already paid for goes straight back to being asked after; nothing is submitted."""
+    note = "its task ended in success before: its result is asked for again, nothing is rendered anew"
+    return move(conn, job_id, State.QUEUED, State.SUBMITTING, at, note) and move(
+        conn, job_id, State.SUBMITTING, State.SUBMITTED, at, note
+    )
+
+
+def end_submission(
+    conn: Connection, submission: int, at: str, outcome: Outcome, detail: str = "", task_id: str | None = None
+) -> None:
+    """What became of a submission. Recorded even when its job was cancelled meanwhile: a task id is never forgotten."""
+    conn.execute(
+        update(submissions)
+        .where(submissions.c.id == submission)
+        .values(answered_at=at, outcome=outcome, detail=detail, task_id=task_id)
+    )
+
+
+def record_source(conn: Connection, job_id: str, path: str, **changes: Any) -> None:
+    """Set columns of one source of a job (its hash, where it lies, where it is about to go)."""
+    conn.execute(update(sources).where(sources.c.job_id == job_id, sources.c.path == path).values(**changes))
+
+
+def rename_source(conn: Connection, job_id: str, old: str, new: str) -> None:
+    """From now on a source's name in the inbox is another one, because the old one is taken."""
+    conn.execute(update(sources).where(sources.c.job_id == job_id, sources.c.path == old).values(path=new))
+
+
+def set_results(conn: Connection, job_id: str, results: Sequence[Output], notes: Sequence[Remark]) -> None:
+    """Replace a job's outputs and remarks by what its task says now."""
+    conn.execute(delete(outputs).where(outputs.c.job_id == job_id))
+    conn.execute(delete(remarks).where(remarks.c.job_id == job_id))
+    for o in results:
+        conn.execute(
+            insert(outputs).values(job_id=job_id, position=o.position, node_id=o.node_id, title=o.title, url=o.url)
+        )
+    for r in notes:
+        conn.execute(
+            insert(remarks).values(
+                job_id=job_id, level=r.level, message=r.message, node_id=r.node_id, title=r.title
+            )
+        )  # fmt: skip
+
+
+def record_output(conn: Connection, job_id: str, position: int, **changes: Any) -> None:
+    """Set columns of one output (its size and hash once it is whole, its name once chosen)."""
+    conn.execute(update(outputs).where(outputs.c.job_id == job_id, outputs.c.position == position).values(**changes))
+
+
+def retry(conn: Connection, job_id: str, frm: State, at: str) -> bool:
+    """An ended job starts again, with all its attempts. What the platform was already paid for is kept (`paid`)."""
+    moved = move(
+        conn, job_id, frm, State.QUEUED, at, "retry", error=None, attempts=0, queued_at=at, base=None,
+        paid=jobs.c.paid & (jobs.c.delivered_at.is_(None)), delivered_at=None,
+    )  # fmt: skip
+    if moved:
+        conn.execute(update(sources).where(sources.c.job_id == job_id).values(filed=False))
+    return moved
+
+
+def cancel(conn: Connection, job_id: str, frm: State, at: str, note: str) -> bool:
+    """End a job by a person's word, by way of `held` where it is already under way."""
+    for to in way(frm, State.CANCELLED):
+        if not move(conn, job_id, frm, to, at, note, error=note):
+            return False
+        frm = to
+    return True
+
+
+def see_share(conn: Connection, inbox: str, at: str) -> None:
+    """Remember that this inbox's marker is there."""
+    conn.execute(upsert(shares).values(inbox=inbox, seen_at=at).on_conflict_do_nothing())
+
+
+def tell_trouble(conn: Connection, reach: str, subject: str, sentence: str, since: str) -> None:
+    """Write down what makes work wait, for the command line."""
+    row = upsert(troubles).values(reach=reach, subject=subject, sentence=sentence, since=since)
+    conn.execute(row.on_conflict_do_update(index_elements=["reach", "subject"], set_={"sentence": sentence}))
+
+
+def end_trouble(conn: Connection, reach: str | None = None, subject: str | None = None) -> None:
+    """Strike out a trouble that is over; all of them where none is named (at start-up)."""
+    gone = delete(troubles)
+    if reach is not None:
+        gone = gone.where(troubles.c.reach == reach, troubles.c.subject == subject)
+    conn.execute(gone)

@@ -1,0 +1,167 @@
+"""The tables. Owns their shape; `migrations` brings a file to it, a test holds the two in step.
+
+Times are ISO 8601 text (UTC, milliseconds): they sort as text and a person can read them with any
+SQLite tool. Paths are bytes, because names on a share need not be UTF-8.
+"""
+
+import os
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.types import BigInteger
+
+
+class PathBytes(TypeDecorator[str]):
+    """A path: `str` with surrogateescape here, its very bytes in the ledger."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else os.fsencode(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:
+        return None if value is None else os.fsdecode(value)
+
+
+metadata: Final = MetaData()
+
+
+def _of_job() -> Column[str]:
+    return Column("job_id", String(16), ForeignKey("jobs.id"), nullable=False, index=True)
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("route", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("workflow_id", Text, nullable=False),
+    Column("version_id", Text),
+    Column("params", JSON, nullable=False),
+    Column("cluster", Text),
+    Column("task_id", Text),
+    Column("paid", Boolean, nullable=False, default=False),
+    Column("status", Text),
+    Column("progress", Float),
+    Column("node", Text),
+    Column("error", Text),
+    Column("base", PathBytes),
+    Column("created", String(24), nullable=False),
+    Column("updated", String(24), nullable=False),
+    Column("seen_at", String(24)),
+    Column("queued_at", String(24)),
+    Column("submitted_at", String(24)),
+    Column("started_at", String(24)),
+    Column("finished_at", String(24)),
+    Column("delivered_at", String(24)),
+    Index("jobs_by_state", "state", "priority", "queued_at"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _of_job(),
+    Column("route", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("path", PathBytes, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("sha256", String(64)),
+    Column("place", String(8), nullable=False),
+    Column("stored", PathBytes),
+    Column("filed", Boolean, nullable=False, default=False),
+    Index("sources_by_path", "route", "path"),
+    Index("sources_by_place", "route", "place"),
+    Index("sources_to_file", "filed", "job_id"),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _of_job(),
+    Column("at", String(24), nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("complete", Boolean, nullable=False, default=False),
+    Column("answered_at", String(24)),
+    Column("outcome", String(8)),
+    Column("task_id", Text),
+    Column("detail", Text, nullable=False, default=""),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _of_job(),
+    Column("position", Integer, nullable=False),
+    Column("node_id", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("file", PathBytes),
+    Column("size", BigInteger),
+    Column("sha256", String(64)),
+    Column("media_type", Text),
+    Column("fetched", Boolean, nullable=False, default=False),
+)
+
+remarks = Table(
+    "remarks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _of_job(),
+    Column("level", String(8), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("node_id", Text, nullable=False),
+    Column("title", Text, nullable=False),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _of_job(),
+    Column("at", String(24), nullable=False),
+    Column("from_state", String(16)),
+    Column("to_state", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("inbox", PathBytes, primary_key=True),
+    Column("seen_at", String(24), nullable=False),
+)
+"""Inboxes whose marker was once there: from then on a missing marker means offline, not new."""
+
+troubles = Table(
+    "troubles",
+    metadata,
+    Column("reach", String(8), primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("sentence", Text, nullable=False),
+    Column("since", String(24), nullable=False),
+)
+"""What makes work wait now (a paused route, a share or the platform offline), for the command line to show."""

@@ -1,0 +1,89 @@
+"""Names of files as values: kept byte for byte, compared NFC and case-folded, shown harmless.
+
+Owns: folding for comparison, cleaning of names that a server chose, showing names to people.
+Paths inside the program are `str` with surrogateescape (what `os.fsdecode` gives), so that a
+name that is not UTF-8 survives the journey unchanged.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+_RESERVED: Final = frozenset(
+    ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
+)
+"""Device names that Windows refuses, with any extension (Microsoft, "Naming Files, Paths, and Namespaces")."""
+
+_FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|]')
+MAX_NAME_BYTES: Final = 255
+"""NAME_MAX of every file system that a share is likely to live on."""
+
+
+def fold(name: str) -> str:
+    """The form in which two names are the same name: NFC, case-folded."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def split_ext(name: str) -> tuple[str, str]:
+    """Stem and extension (with its dot) of a bare name; a leading dot begins no extension."""
+    dot = name.rfind(".")
+    return (name[:dot], name[dot:]) if dot > 0 else (name, "")
+
+
+def shown(name: str) -> str:
+    """A name that cannot forge a line, turn the direction of a text or break an encoding."""
+    return "".join(c if _is_plain(c) else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in name)
+
+
+def _is_plain(char: str) -> bool:
+    # Cc control, Cf format (RTL marks, zero-width), Cs surrogate, Zl/Zp line and paragraph separators.
+    # The zero-width joiner and variation selectors hold emoji together and forge nothing.
+    return char in "\u200d" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def cut(stem: str, tail: str) -> str:
+    """`stem + tail`, the stem shortened at a character so that the whole fits MAX_NAME_BYTES."""
+    room = MAX_NAME_BYTES - len(tail.encode("utf-8", "surrogateescape"))
+    raw = stem.encode("utf-8", "surrogateescape")
+    if len(raw) > room:
+        # An undecodable byte in the middle is one of the name's own and stays; only the cut end is repaired.
+        while room > 0 and (raw[room] & 0xC0) == 0x80:
+            room -= 1
+        stem = raw[:room].decode("utf-8", "surrogateescape")
+    return stem + tail
+
+
+def clean(name: str, fallback: str = "output") -> str:
+    """A bare file name out of one that a stranger chose: no separators, control or format characters,
+    leading dots, trailing dots and spaces, reserved or over-long names. Never empty."""
+    name = _FORBIDDEN.sub("_", name)
+    name = "".join(c for c in name if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} or c == "\u200d")
+    name = name.strip().lstrip(".").rstrip(". ")
+    if not name:
+        return fallback
+    stem, ext = split_ext(name)
+    if stem.split(".")[0].casefold() in _RESERVED:
+        stem = "_" + stem
+    return cut(stem, ext if len(ext) <= 16 else ext[:16])
+
+
+NOTICE_TXT: Final = ".error.txt"
+NOTICE_JSON: Final = ".error.json"
+
+
+def notices(stored: str) -> tuple[str, str]:
+    """The paths of the two notices beside a source in failed/: the sentence for people, the sidecar for programs.
+
+    A name that would grow over the file system's limit is cut before the endings.
+    """
+    folder, slash, name = stored.rpartition("/")
+    return folder + slash + cut(name, NOTICE_TXT), folder + slash + cut(name, NOTICE_JSON)
+
+
+def numbered(path: str, n: int) -> str:
+    """`NAME.EXT` as `NAME-n.EXT`; the first is the name itself. The stem is cut where it must be."""
+    if n < 2:
+        return path
+    folder, slash, name = path.rpartition("/")
+    stem, ext = split_ext(name)
+    return folder + slash + cut(stem, f"-{n}{ext}")

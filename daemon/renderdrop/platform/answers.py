@@ -1,0 +1,122 @@
+"""An HTTP answer, judged: the envelope opened, or the fault that it amounts to. Pure, except that it reads JSON.
+
+Owns the sorting of DESIGN 4 for everything that has a status line. What has none (timeouts, resets) is
+sorted by `client` and `apps`, which know how much had been sent.
+"""
+
+import email.utils
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary
+from renderdrop.model.names import shown
+
+_MESSAGE_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: status, headers (lower-case names) and the capped body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Nonsense(Temporary):
+    """An answer that is not the platform's: HTML, cut JSON, a redirect, an envelope without its parts."""
+
+
+class OwnError(Temporary):
+    """The platform itself says that something went wrong on its side (5xx with its envelope): nothing was accepted."""
+
+
+def payload(answer: Answer) -> Any:
+    """The JSON value of an answer. Raises Nonsense when it is none."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        kind = answer.headers.get("content-type", "no type").split(";")[0]
+        raise Nonsense(
+            f"the platform's answer cannot be read (HTTP {answer.status}, {shown(kind)[:60]}, {len(answer.body)} bytes)"
+        ) from None
+
+
+def data(answer: Answer, now: datetime) -> Any:
+    """`data` of a successful envelope. Raises PlatformDown, Busy, Temporary, Nonsense or Refused (DESIGN 4)."""
+    if fault := by_status(answer, now):
+        raise fault
+    envelope = payload(answer)
+    if not isinstance(envelope, dict) or "code" not in envelope:
+        raise Nonsense(f"the platform's answer has no envelope (HTTP {answer.status})")
+    if _is_zero(envelope["code"]):
+        if answer.status >= 400:
+            raise Nonsense(f"the platform answered HTTP {answer.status} with a success inside")
+        return envelope.get("data")
+    fault = refusal(answer, envelope)
+    raise OwnError(f"the platform reports an error of its own: {fault.message}") if answer.status >= 500 else fault
+
+
+def by_status(answer: Answer, now: datetime) -> Fault | None:
+    """The fault that the status line alone amounts to; None where the body has the word."""
+    if answer.status in (401, 403):
+        return PlatformDown(f"the platform refuses the token (HTTP {answer.status}{_said(answer)})")
+    if 300 <= answer.status < 400 and answer.status != 303:
+        return PlatformDown(
+            f"the platform answers with a redirect (HTTP {answer.status} to "
+            f"{shown(answer.headers.get('location', 'nowhere'))[:80]}): is platform.base_url right?"
+        )
+    wait = retry_after(answer.headers.get("retry-after"), now)
+    if answer.status == 429 or (answer.status == 503 and wait is not None):
+        return Busy(f"the platform is busy (HTTP {answer.status}{_said(answer)})", wait)
+    if answer.status == 408:
+        return Temporary("the platform gave up waiting for the request (HTTP 408)", wait)
+    if _message(answer) is None:
+        if answer.status >= 500:
+            return Nonsense(f"the platform or a gateway before it failed (HTTP {answer.status})", wait)
+        if answer.status >= 400:
+            return Refused(f"the platform answered HTTP {answer.status}", str(answer.status), answer.status)
+    return None
+
+
+def refusal(answer: Answer, envelope: Mapping[str, Any]) -> Refused:
+    """The platform's own no, its message unchanged."""
+    message = envelope.get("msg")
+    text = message if isinstance(message, str) and message.strip() else f"code {envelope.get('code')}, no message"
+    return Refused(text[:_MESSAGE_LENGTH], str(envelope.get("code")), answer.status)
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait, from a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value.strip()[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+        return max(0.0, (moment - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_zero(code: object) -> bool:
+    return code in (0, "0") and not isinstance(code, bool)
+
+
+def _message(answer: Answer) -> str | None:
+    """The message of an envelope that says no, if the body is one."""
+    try:
+        envelope = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(envelope, dict) or "code" not in envelope:
+        return None
+    return refusal(answer, envelope).message
+
+
+def _said(answer: Answer) -> str:
+    message = _message(answer)
+    return f": {shown(message)}" if message else ""

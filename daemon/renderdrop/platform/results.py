@@ -1,0 +1,146 @@
+"""Fetching one rendered file: capped, resumed where the server lets us, and known to be whole.
+
+Owns what a download's answer means. It writes through a sink and never learns where the bytes go; it takes
+no name from the server. A broken transfer keeps its bytes and is taken up again only with a validator
+(`If-Range`, RFC 9110 13.1.5), so that two versions of a file are never glued together.
+"""
+
+import re
+from datetime import datetime
+from typing import Final, Protocol
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from renderdrop.model.errors import Busy, Temporary, Undeliverable
+from renderdrop.model.units import spoken_size
+from renderdrop.platform.answers import Nonsense, retry_after
+from renderdrop.platform.client import Client
+
+CHUNK: Final = 2**20
+"""Bytes gathered before they go to the disk: one trip to a thread each."""
+_REDIRECTS: Final = 5
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class Missing(Temporary):
+    """The platform says that the file is not there (404, 410). It may yet appear, but not for ever."""
+
+
+class Sink(Protocol):
+    """Where the bytes go. `size` is what it holds now."""
+
+    @property
+    def size(self) -> int: ...
+    async def write(self, chunk: bytes) -> None: ...
+    async def restart(self) -> None: ...
+
+
+class Transfer:
+    """One file on its way; `pull` may be called again after a fault and goes on where it can."""
+
+    def __init__(self, url: str, cap: int) -> None:
+        self.url = url
+        self.media_type: str | None = None
+        self._cap = cap
+        self._validator: str | None = None
+        self._total: int | None = None
+
+    async def pull(self, client: Client, sink: Sink, now: datetime) -> None:
+        """Fetch what is missing. Raises Temporary (Busy, Missing, Nonsense among them), PlatformDown, or
+        Undeliverable when the file is larger than the cap or its URL is none that may be fetched."""
+        if sink.size and self._validator is None:
+            await sink.restart()
+        url = self.url
+        for _ in range(_REDIRECTS + 1):
+            if urlsplit(url).scheme not in ("http", "https"):
+                raise Undeliverable("the platform's output is at an address that is neither http nor https")
+            async with client.stream(url, self._range(sink)) as response:
+                if 300 <= response.status_code < 400 and "location" in response.headers:
+                    url = urljoin(url, response.headers["location"])
+                    continue
+                await self._accept(response, sink, now)
+                return
+        raise Nonsense("the output's address leads from redirect to redirect")
+
+    def _range(self, sink: Sink) -> dict[str, str]:
+        if not sink.size or self._validator is None:
+            return {}
+        return {"Range": f"bytes={sink.size}-", "If-Range": self._validator}
+
+    async def _accept(self, response: httpx.Response, sink: Sink, now: datetime) -> None:
+        _judge(response, now)
+        length = _length(response)
+        if response.status_code == 206:
+            self._check_range(response, sink)
+            self._total = sink.size + length if length is not None else self._total
+        else:
+            if sink.size:
+                await sink.restart()
+            self._total = length
+            self.media_type = response.headers.get("content-type", "").split(";")[0].strip().lower() or None
+            self._validator = _validator(response)
+        self._check_cap(self._total or 0)
+        await self._drain(response, sink)
+        if self._total is not None and sink.size != self._total:
+            raise Temporary(f"the download was cut at {sink.size} of {self._total} bytes")
+        if sink.size == 0:
+            raise Nonsense("the output is empty")
+
+    def _check_range(self, response: httpx.Response, sink: Sink) -> None:
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        total = found[3] if found else "*"
+        if found is None or int(found[1]) != sink.size or (total != "*" and self._total not in (None, int(total))):
+            self._validator = None  # next time from the beginning
+            raise Nonsense("the platform answered with another part of the file than was asked for")
+        if total != "*":
+            self._total = int(total)
+
+    async def _drain(self, response: httpx.Response, sink: Sink) -> None:
+        gathered = bytearray()
+        try:
+            async for chunk in response.aiter_raw():
+                gathered += chunk
+                self._check_cap(sink.size + len(gathered))
+                if len(gathered) >= CHUNK:
+                    await sink.write(bytes(gathered))
+                    gathered.clear()
+        finally:
+            if gathered and sink.size + len(gathered) <= self._cap:
+                await sink.write(bytes(gathered))
+
+    def _check_cap(self, size: int) -> None:
+        if size > self._cap:
+            raise Undeliverable(
+                f"the output is larger than {spoken_size(self._cap)}; raise max_output of the route, then retry the job"
+            )
+
+
+def _judge(response: httpx.Response, now: datetime) -> None:
+    status = response.status_code
+    if status in (200, 206):
+        if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            raise Nonsense("the output came compressed although it was asked for as it is")
+        if response.headers.get("content-type", "").lower().startswith("text/html"):
+            raise Nonsense("a web page came instead of the output")
+        return
+    wait = retry_after(response.headers.get("retry-after"), now)
+    if status == 429 or (status == 503 and wait is not None):
+        raise Busy(f"the platform is busy (HTTP {status})", wait)
+    if status in (404, 410):
+        raise Missing(f"the platform does not have the output any more (HTTP {status})")
+    raise Temporary(f"the output could not be fetched (HTTP {status})", wait)
+
+
+def _length(response: httpx.Response) -> int | None:
+    value = response.headers.get("content-length", "")
+    return int(value) if value.isdigit() else None
+
+
+def _validator(response: httpx.Response) -> str | None:
+    """A strong ETag, else a date; a weak ETag never proves that bytes are the same."""
+    etag = response.headers.get("etag", "")
+    if etag.startswith('"'):
+        return str(etag)
+    modified = response.headers.get("last-modified")
+    return str(modified) if modified else None

@@ -1,0 +1,60 @@
+"""Every event that the daemon logs, by name, with one sentence on what it tells.
+
+Owns: the list. Names are a contract with whoever searches or alarms on the logs: they are added, never
+renamed. A test reads the program and fails on a name that is not here.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+EVENTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        # the service
+        "service_starting": "The daemon begins; settings are read, nothing is taken yet.",
+        "service_ready": "All loops run; files are taken from now on.",
+        "service_stopping": "Asked to stop: nothing new is taken, what is in flight ends or is abandoned cleanly.",
+        "service_stopped": "Everything is put away; the process ends.",
+        "settings_reloaded": "The settings were read again and hold from now on.",
+        "settings_broken": "The settings cannot be used; `key` and `problem` say why. Running ones stay.",
+        "settings_warning": "The settings can be used, but `key` should be looked at.",
+        "clock_jumped": "The machine's clock was set by `seconds`; periodic work is armed anew.",
+        "unforeseen_error": "A fault of the program itself in `work`; its trace is worth a report.",
+        "library": "A library that we use warns; `logger` is its name, `message` its words.",
+        # what makes work wait
+        "platform_waits": "The platform cannot be used now; all jobs wait, none is charged for it.",
+        "platform_goes_on": "The platform can be used again.",
+        "route_waits": "The route is paused; its jobs wait.",
+        "route_goes_on": "The route is tried again with all its jobs.",
+        "share_waits": "The route's folders cannot be used now; its jobs wait where they are.",
+        "share_goes_on": "The route's folders can be used again.",
+        # share → job
+        "inbox_open": "A route's inbox is looked through from now on.",
+        "inbox_swept_only": "The inbox is on a file system without events; the sweep alone finds files there.",
+        "watch_refused": "The system refuses events for an inbox; the sweep finds files meanwhile.",
+        "watch_renewed": "Events had stopped or overflowed; the watch was set up anew and the inbox swept.",
+        "folder_unreadable": "A folder below an inbox cannot be read; what is in it waits.",
+        "file_empty": "A file of no bytes lies in the inbox; it is left until it grows.",
+        "file_still_written": "A file stands still but a writer has it open; it is left until that ends.",
+        "source_brought_back": "A file was moved back into the inbox; it is a fresh job.",
+        "notices_left": "Old notices in failed/ could not be removed; they do no harm.",
+        # job → task
+        "job_queued": "A file was accepted.",
+        "job_submitting": "A job goes to `cluster`; `reason` says why that one.",
+        "job_submitted": "The platform gave the job a task.",
+        "job_requeued": "A job goes back to the queue; `reason` says why.",
+        "job_held": "A job waits for a person's decision.",
+        "job_failed": "A job ended without a result; `reason` is what its owner reads on the share.",
+        "job_cancelled": "A job ended because it was no longer wanted or its file was gone or changed.",
+        "task_asked_again": "A job that already has a task follows it again instead of paying for another.",
+        "task_of_cancelled_job": "The platform took a job that was cancelled meanwhile, and may bill it.",
+        "clusters_seen": "The platform's clusters, each with its instances and its limit.",
+        "clusters_unknown": "The clusters' load could not be asked for; the last known one holds for a while.",
+        # task → result
+        "poll_failed": "A task could not be asked after; it is asked again, and nothing else happens to it.",
+        "answer_not_understood": "The platform said something new; the task is taken to be running still.",
+        "task_succeeded": "The platform has rendered a task; its outputs are fetched.",
+        # result → outbox
+        "job_delivered": "A job's results and their sidecar are in the outbox.",
+    }
+)

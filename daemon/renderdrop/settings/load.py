@@ -1,0 +1,179 @@
+"""From a path and an environment to settings that can be run with, or to every reason why not.
+
+Owns: the order of the steps, and the one place where the file's tables become the `Route`s and paths
+of the program. It must never stop at the first problem.
+"""
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+
+from renderdrop.model.errors import BrokenSettings, Problem
+from renderdrop.model.names import shown
+from renderdrop.model.route import Route
+from renderdrop.settings import checks, disk, secret
+from renderdrop.settings.keys import RouteTable, Settings
+from renderdrop.settings.places import Place, inside_an_inbox, missing, overlaps, places, unnamed
+from renderdrop.settings.source import written
+from renderdrop.settings.words import dotted, judged, naming_variables
+
+FILE_NAME: Final = "renderdrop.toml"
+SYSTEM_FILE: Final = Path("/etc/renderdrop") / FILE_NAME
+_STATE_KEY: Final = "daemon.state_dir"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings that passed every check. All paths are absolute; `routes` are the enabled ones."""
+
+    settings: Settings
+    routes: tuple[Route, ...]
+    token: SecretStr
+    path: Path
+    state_dir: Path
+    warnings: tuple[Problem, ...]
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """The settings file to read: `explicit`, else $RENDERDROP_CONFIG, else the first of the two usual places.
+
+    Raises BrokenSettings where nothing was asked for and none of the usual places has one.
+    """
+    if explicit is not None:
+        return explicit
+    if named := environ.get("RENDERDROP_CONFIG"):
+        return Path(named)
+    usual = (Path.cwd() / FILE_NAME, SYSTEM_FILE)
+    for path in usual:
+        if os.path.isfile(path):
+            return path
+    looked = " and ".join(shown(str(path)) for path in usual)
+    way_out = "name one with --config or $RENDERDROP_CONFIG, or make one with `renderdrop init DIR`"
+    raise BrokenSettings([Problem(FILE_NAME, f"there is no settings file; looked at {looked}; {way_out}")])
+
+
+def load(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    network_fs: Callable[[Path], str | None] = lambda _: None,
+    known_inboxes: Collection[Path] = (),
+) -> Loaded:
+    """Read and check everything.
+
+    `network_fs` names the network file system that an existing path is on, None for a local one.
+    `known_inboxes` are inboxes that were there before: where one of them is missing now its share is
+    offline, which is no fault of the settings. Raises BrokenSettings with every problem.
+    """
+    path = Path(os.path.abspath(path))
+    source = written(path, environ)
+    settings, problems = judged(source)
+
+    def absolute(given: Path) -> Path:
+        home = environ.get("HOME", "")
+        if home and given.parts[:1] == ("~",):
+            given = Path(home, *given.parts[1:])
+        # ".." stays: behind a link it means another folder than the text suggests.
+        return path.parent / given
+
+    told = {problem.key for problem in problems}
+    enabled = {name: table for name, table in settings.routes.items() if table.enabled}
+    folders = {name: places(name, table, absolute) for name, table in enabled.items()}
+    for problem in checks.problems(settings):
+        # Where a route was taken out because it is no table, "no route" would be a second, wrong complaint.
+        if not (problem.key == "routes" and any(key.split(".")[0] == "routes" for key in told)):
+            problems.append(problem)
+    for name, table in enabled.items():
+        problems += unnamed(name, table, _taken_out(name, told))
+        if not _known(folders[name], known_inboxes):
+            problems += missing(folders[name], disk.folder_fault)
+    problems += overlaps(folders, disk.resolved)
+
+    state_dir = _state_dir(settings, environ, absolute)
+    if _STATE_KEY not in told:
+        problems += _state_problems(state_dir, folders, network_fs)
+    token_file = settings.platform.token_file
+    found = secret.find(absolute(token_file) if token_file else None, environ)
+    if secret.KEY not in told:
+        problems += found.problems
+    if problems or state_dir is None or found.token is None:
+        raise BrokenSettings(naming_variables(problems, source.variables))
+    return Loaded(
+        settings=settings,
+        routes=tuple(_route(name, table, folders[name]) for name, table in enabled.items()),
+        token=found.token,
+        path=path,
+        state_dir=state_dir,
+        warnings=tuple(naming_variables([*checks.warnings(settings), *found.warnings], source.variables)),
+    )
+
+
+def _taken_out(route: str, told: Collection[str]) -> set[str]:
+    prefix = dotted(["routes", route]) + "."
+    return {key.removeprefix(prefix) for key in told if key.startswith(prefix)}
+
+
+def _known(route: list[Place], known: Collection[Path]) -> bool:
+    return any(p.role == "inbox" and (p.path in known or disk.resolved(p.path) in known) for p in route)
+
+
+def _state_dir(settings: Settings, environ: Mapping[str, str], absolute: Callable[[Path], Path]) -> Path | None:
+    if settings.daemon.state_dir is not None:
+        return absolute(settings.daemon.state_dir)
+    if given := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        return Path(given)
+    # The XDG specification has relative paths ignored.
+    if os.path.isabs(base := environ.get("XDG_STATE_HOME", "")):
+        return Path(base, "renderdrop")
+    return Path(home, ".local", "state", "renderdrop") if (home := environ.get("HOME", "")) else None
+
+
+def _state_problems(
+    state_dir: Path | None, folders: Mapping[str, list[Place]], network_fs: Callable[[Path], str | None]
+) -> list[Problem]:
+    key = _STATE_KEY
+    if state_dir is None:
+        return [
+            Problem(key, 'there is no home to put it under; write it, for example state_dir = "/var/lib/renderdrop"')
+        ]
+    folder = shown(str(state_dir))
+    if fault := disk.write_fault(state_dir):
+        return [
+            Problem(key, f"the folder {folder} {fault}; let the user that runs renderdrop write there, or name another")
+        ]
+    if kind := network_fs(disk.nearest(state_dir)):
+        way_out = "name a folder on a local one, since the ledger's locks do not hold over a network"
+        return [Problem(key, f"the folder {folder} is on a network file system ({shown(kind)}); {way_out}")]
+    if route := inside_an_inbox(state_dir, folders, disk.resolved):
+        return [Problem(key, f'the folder {folder} lies in the inbox of route "{shown(route)}"; name another')]
+    return []
+
+
+def _route(name: str, table: RouteTable, folders: list[Place]) -> Route:
+    paths = {place.role: place.path for place in folders}
+    [(input_name, accepts)] = table.inputs.items()
+    return Route(
+        name=name,
+        kind=table.kind,
+        inbox=paths["inbox"],
+        outbox=paths["outbox"],
+        done=paths["done"],
+        failed=paths["failed"],
+        workflow_id=table.workflow_id,
+        version_id=table.version_id,
+        clusters=table.clusters,
+        input_name=input_name,
+        accepts=accepts,
+        params=dict(table.params),
+        after=table.after,
+        priority=table.priority,
+        attempts=table.attempts,
+        silence=table.silence,
+        on_unknown_submit=table.on_unknown_submit,
+        output_name=table.output_name,
+        max_output=table.max_output,
+    )

@@ -1,0 +1,105 @@
+"""A file that is growing in staging: appended to, hashed on the way, on disk when it is finished.
+
+Owns only what lies below `outbox/.renderdrop/<job>/`. What was written survives closing, so that a broken
+download can go on; bytes whose hash this process has not seen are thrown away rather than trusted.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from renderdrop.model.errors import NotTakeable, SourceChanged, SourceGone
+from renderdrop.share.beneath import folder as folder_of
+from renderdrop.share.make import sync_folder, write_all
+from renderdrop.share.move import rename_new
+from renderdrop.share.publish import staging_folder
+from renderdrop.share.source import SourceFile, open_source
+from renderdrop.share.trouble import named, trouble
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_LARGEFILE
+
+
+class StagedFile:
+    """`path` lies directly in a folder from `publish.stage`. All methods raise ShareOffline."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._fd = -1
+        self._hash = hashlib.sha256()
+
+    def open(self) -> None:
+        """Open it, new or to go on with; what this object did not write itself is dropped."""
+        with trouble(named(self.path.parents[2])), staging_folder(self.path) as at:
+            self._fd = os.open(self.path.name, _FLAGS, 0o600, dir_fd=at)
+            if os.fstat(self._fd).st_size != self.size:
+                self.restart()
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        with trouble(named(self.path.parents[2])):
+            os.lseek(self._fd, self.size, os.SEEK_SET)
+            write_all(self._fd, chunk)
+        self._hash.update(chunk)
+        self.size += len(chunk)
+
+    def restart(self) -> None:
+        """Begin with nothing again."""
+        with trouble(named(self.path.parents[2])):
+            os.ftruncate(self._fd, 0)
+        self.size = 0
+        self._hash = hashlib.sha256()
+
+    def finish(self) -> str:
+        """Bring it to the disk; returns its SHA-256."""
+        with trouble(named(self.path.parents[2])), staging_folder(self.path) as at:
+            os.fsync(self._fd)
+            sync_folder(at)
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Once or more often; what was written stays."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def has(path: Path, size: int) -> bool:
+    """Whether a finished file of this size lies in staging. Raises ShareOffline."""
+    with trouble(named(path.parents[2])):
+        try:
+            with staging_folder(path) as at:
+                return os.stat(path.name, dir_fd=at, follow_symlinks=False).st_size == size
+        except FileNotFoundError:
+            return False
+
+
+def published(root: Path, folder: str, name: str, size: int, sha256: str | None) -> bool:
+    """Whether root/folder/name is the very file that was fetched. Raises ShareOffline."""
+    rel = f"{folder}/{name}" if folder else name
+    try:
+        with open_source(root, rel) as file:
+            return file.size == size and _digest(file) == sha256
+    except (SourceGone, SourceChanged, NotTakeable):
+        return False
+
+
+def withdraw(root: Path, folder: str, name: str, staged: Path, size: int, sha256: str | None) -> None:
+    """Take a published output back into staging, if it is ours and not there already; otherwise do nothing.
+
+    Raises ShareOffline.
+    """
+    if has(staged, size) or not published(root, folder, name, size, sha256):
+        return
+    with trouble(named(root, folder)), folder_of(root, folder) as at, staging_folder(staged) as staging:
+        rename_new(at, name, staging, staged.name)
+        sync_folder(staging)
+        sync_folder(at)
+
+
+def _digest(file: SourceFile) -> str:
+    found, offset = hashlib.sha256(), 0
+    while chunk := file.read(offset, 2**20):
+        found.update(chunk)
+        offset += len(chunk)
+    return found.hexdigest()

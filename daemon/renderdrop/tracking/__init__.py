@@ -1,0 +1,1 @@
+"""Task → result: every submitted task is asked after until the platform says how it ended."""

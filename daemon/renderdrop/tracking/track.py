@@ -1,0 +1,255 @@
+"""Following tasks: one heap of who is due, drained within the budget of status calls.
+
+Owns the polls and what their answers do to a job. A failed poll says nothing about a task and never fails it;
+only the platform's own word does, or a person's. Which tasks there are stands in the ledger; the heap is only
+this process's plan, made anew after a restart.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from renderdrop.ledger import moves, queries
+from renderdrop.ledger.store import Ledger
+from renderdrop.model.backoff import backoff
+from renderdrop.model.errors import Busy, PlatformDown, Refused, Temporary
+from renderdrop.model.job import Level
+from renderdrop.model.lifecycle import State
+from renderdrop.model.names import shown
+from renderdrop.model.route import Route
+from renderdrop.model.units import spoken
+from renderdrop.platform import apps
+from renderdrop.platform.apps import Report
+from renderdrop.platform.client import CALLS, Client
+from renderdrop.runtime.budget import Budget
+from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.tasks import Tasks
+from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.tracking.cadence import FIRST, next_look
+
+log = structlog.get_logger()
+
+_AT_ONCE: Final = CALLS
+"""Polls in flight; more would only wait for a slot."""
+_BATCH: Final = 256
+"""Due tasks taken in one go before the loop gets a turn (DESIGN 9)."""
+_DEFAULT_SILENCE: Final = 1800.0
+"""For a task whose route is gone from the settings."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """A task being followed; times are monotonic seconds."""
+
+    job_id: str
+    route: str
+    task_id: str
+    since: float
+    changed_at: float
+    status: str | None = None
+    progress: float | None = None
+    node: str | None = None
+    failures: int = 0
+    strange: frozenset[str] = frozenset()
+    asking: bool = False
+
+
+class Track:
+    """All open tasks. `rendered` and `ended` wake the stages that come after."""
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        clock: Clock,
+        troubles: Troubles,
+        budget: Budget,
+        tasks: Tasks,
+        rendered: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._clock = clock
+        self._troubles = troubles
+        self._budget = budget
+        self._tasks = tasks
+        self._rendered = rendered
+        self._ended = ended
+        self._routes: Mapping[str, Route] = {}
+        self._watched: dict[str, Watched] = {}
+        self._due: list[tuple[float, str]] = []
+        self._asking = 0
+        self._was_down = False
+        self.stopped = False
+
+    def set_routes(self, routes: tuple[Route, ...]) -> None:
+        """Whose `silence` counts from now on; tasks of other routes are followed all the same."""
+        self._routes = {route.name: route for route in routes}
+
+    async def take_up(self) -> None:
+        """Follow every submitted job of the ledger that is not followed yet."""
+        jobs = await self._ledger.read(queries.submitted)
+        now = self._clock.monotonic()
+        for job_id, route, task_id, status, progress, node in jobs:
+            known = self._watched.get(job_id)
+            if known is None or known.task_id != task_id:
+                self._watched[job_id] = Watched(job_id, route, task_id, now, now, status, progress, node)
+                heapq.heappush(self._due, (now + FIRST, job_id))
+        gone = self._watched.keys() - {job[0] for job in jobs}
+        for job_id in gone:
+            del self._watched[job_id]
+
+    async def tick(self) -> None:
+        """Ask after the tasks that are due, as far as the budget goes."""
+        if self.stopped:
+            return
+        now = self._clock.monotonic()
+        if self._troubles.platform is not None:
+            self._was_down = True
+            return
+        if self._was_down:
+            # Silence is the task's, not the line's: nobody could have heard anything meanwhile.
+            self._was_down = False
+            for watched in self._watched.values():
+                watched.changed_at = now
+        for _ in range(_BATCH):
+            if not self._due or self._due[0][0] > now or self._asking >= _AT_ONCE:
+                break
+            watched_or_gone = self._watched.get(self._due[0][1])
+            if watched_or_gone is None or watched_or_gone.asking:
+                heapq.heappop(self._due)
+                continue
+            if not self._budget.take(now):
+                break
+            heapq.heappop(self._due)
+            self._ask(watched_or_gone)
+        await asyncio.sleep(0)
+
+    def _ask(self, watched: Watched) -> None:
+        watched.asking = True
+        self._asking += 1
+
+        def over(error: BaseException | None) -> None:
+            self._asking -= 1
+            watched.asking = False
+            if self._watched.get(watched.job_id) is watched:
+                now = self._clock.monotonic()
+                wait = next_look(now - watched.since, watched.status)
+                if watched.failures or error is not None:
+                    wait = max(wait, backoff(max(1, watched.failures), self._clock.chance()))
+                heapq.heappush(self._due, (now + wait, watched.job_id))
+
+        self._tasks.start(self._look(watched), f"poll {watched.job_id}", over)
+
+    async def _look(self, watched: Watched) -> None:
+        bound = log.bind(job=watched.job_id, route=watched.route, task=watched.task_id)
+        try:
+            report = await apps.ask(self._client, watched.task_id, self._clock.now())
+        except PlatformDown as fault:
+            await self._troubles.tell("platform", PLATFORM, fault.sentence)
+            return
+        except Busy as fault:
+            watched.failures += 1
+            self._budget.pause(self._clock.monotonic(), backoff(watched.failures, 0.5, fault.retry_after))
+            bound.info("poll_failed", reason=fault.sentence)
+            return
+        except (Temporary, Refused) as fault:
+            watched.failures += 1
+            bound.info("poll_failed", reason=shown(fault.sentence), in_a_row=watched.failures)
+        else:
+            watched.failures = 0
+            if unknown := frozenset(report.strange) - watched.strange:
+                watched.strange |= unknown
+                bound.warning("answer_not_understood", what=sorted(unknown))
+            await self._take_in(watched, report)
+            if watched.job_id not in self._watched:
+                return
+        await self._mind_silence(watched)
+
+    async def _take_in(self, watched: Watched, report: Report) -> None:
+        if report.status == "success":
+            await self._success(watched, report)
+        elif report.status == "fail":
+            await self._fail(watched, report, failure(report))
+        elif (report.status, report.progress, report.node) != (watched.status, watched.progress, watched.node):
+            now, at = self._clock.monotonic(), self._clock.text()
+            started = {"started_at": at} if report.status == "running" and watched.status != "running" else {}
+            watched.status, watched.progress, watched.node = report.status, report.progress, report.node
+            watched.changed_at = now
+            if not await self._ledger.write(
+                lambda c: moves.change(
+                    c, watched.job_id, State.SUBMITTED, at, status=report.status, progress=report.progress,
+                    node=report.node, **started,
+                )
+            ):  # fmt: skip
+                self._watched.pop(watched.job_id, None)  # somebody moved it: cancelled or held by hand
+
+    async def _success(self, watched: Watched, report: Report) -> None:
+        if not report.outputs:
+            texts = "; ".join(shown(r.message) for r in report.remarks)
+            reason = "the platform says the task succeeded, but it gave no media file" + (f": {texts}" if texts else "")
+            await self._fail(watched, report, reason)
+            return
+        at = self._clock.text()
+
+        def rendered(c: Connection) -> bool:
+            moves.set_results(c, watched.job_id, report.outputs, report.remarks)
+            return moves.move(
+                c, watched.job_id, State.SUBMITTED, State.RENDERED, at, f"{len(report.outputs)} outputs", paid=True,
+                status=report.status, progress=report.progress, node=None, error=None, finished_at=at,
+            )  # fmt: skip
+
+        if await self._leave(watched, rendered):
+            log.info(
+                "task_succeeded", job=watched.job_id, route=watched.route, task=watched.task_id,
+                outputs=len(report.outputs),
+            )  # fmt: skip
+            self._rendered()
+
+    async def _fail(self, watched: Watched, report: Report, reason: str) -> None:
+        at = self._clock.text()
+
+        def failed(c: Connection) -> bool:
+            moves.set_results(c, watched.job_id, (), report.remarks)
+            return moves.move(
+                c, watched.job_id, State.SUBMITTED, State.FAILED, at, reason, error=reason, status=report.status,
+                progress=report.progress, node=None, finished_at=at,
+            )  # fmt: skip
+
+        if await self._leave(watched, failed):
+            log.warning("job_failed", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
+            self._ended()
+
+    async def _mind_silence(self, watched: Watched) -> None:
+        route = self._routes.get(watched.route)
+        silence = route.silence if route is not None else _DEFAULT_SILENCE
+        if self._clock.monotonic() - watched.changed_at < silence:
+            return
+        at = self._clock.text()
+        reason = (
+            f"the task {watched.task_id} has said nothing new for {spoken(silence)}; look at the platform's own page, "
+            "then `release` the job (its task is asked after again) or `cancel` it"
+        )
+        if await self._leave(
+            watched,
+            lambda c: moves.move(c, watched.job_id, State.SUBMITTED, State.HELD, at, reason, error=reason),
+        ):
+            log.warning("job_held", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
+
+    async def _leave(self, watched: Watched, deed: Callable[[Connection], bool]) -> bool:
+        """The move that ends the following; False when somebody moved the job first."""
+        moved = await self._ledger.write(deed)
+        self._watched.pop(watched.job_id, None)
+        return moved
+
+
+def failure(report: Report) -> str:
+    """One sentence out of what a failed task said."""
+    texts = [shown(r.message) for r in report.remarks if r.level is Level.ERROR]
+    return f"the platform could not render it: {'; '.join(texts)}" if texts else "the platform says the task failed"

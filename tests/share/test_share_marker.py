@@ -1,0 +1,192 @@
+"""The marker rules of DESIGN 2 as a table: what may be made, and when a share is not there."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from renderdrop.model.errors import ShareOffline
+from renderdrop.share import marker
+from renderdrop.share.marker import MARKER, STAGING, Folders, online, prepare
+
+
+def places(home: Path) -> Folders:
+    return Folders(home / "inbox", home / "outbox", home / "done", home / "failed")
+
+
+def tree(home: Path) -> list[str]:
+    return sorted(str(path.relative_to(home)) for path in home.rglob("*"))
+
+
+ALL = sorted(["inbox", "inbox/.renderdrop", "outbox", "outbox/.renderdrop", "done", "failed"])
+
+
+def test_the_first_time_all_is_made_and_marked(tmp_path: Path) -> None:
+    prepare(places(tmp_path), seen=False)
+    assert tree(tmp_path) == ALL
+    assert (tmp_path / "inbox" / MARKER).is_file()
+    assert (tmp_path / "outbox" / STAGING).is_dir()
+    assert "leave it here" in (tmp_path / "inbox" / MARKER).read_text()
+    online(places(tmp_path))
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_preparing_again_changes_nothing(folders: Folders, seen: bool) -> None:
+    (folders.inbox / MARKER).write_text("mine")
+    prepare(folders, seen)
+    assert tree(folders.inbox.parent) == ALL
+    assert (folders.inbox / MARKER).read_text() == "mine"
+
+
+def test_folders_that_are_there_already_are_kept_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir(mode=0o700)
+    (tmp_path / "inbox" / "a.png").write_bytes(b"a")
+    prepare(places(tmp_path), seen=False)
+    assert (tmp_path / "inbox" / "a.png").read_bytes() == b"a"
+    assert (tmp_path / "inbox").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_made_has_the_inboxs_group_and_bits(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox").chmod(0o2770)
+    prepare(places(tmp_path), seen=False)
+    group = (tmp_path / "inbox").stat().st_gid
+    for name in ("outbox", "outbox/.renderdrop", "done", "failed"):
+        now = (tmp_path / name).stat()
+        assert (now.st_mode & 0o7777, now.st_gid) == (0o2770, group)
+    assert (tmp_path / "inbox" / MARKER).stat().st_mode & 0o7777 == 0o660
+
+
+def test_a_missing_home_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ShareOffline, match="share/portrait is missing; is the share mounted"):
+        prepare(places(tmp_path / "share" / "portrait"), seen=False)
+    assert tree(tmp_path) == []
+
+
+def test_missing_parents_are_made_below_the_inboxs_parent_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    below = Folders(home / "inbox", home / "out" / "put", home / "old" / "a" / "done", home / "failed")
+    prepare(below, seen=False)
+    assert (home / "old" / "a" / "done").is_dir()
+    elsewhere = Folders(home / "inbox", home / "outbox", tmp_path / "nas" / "done", home / "failed")
+    with pytest.raises(ShareOffline, match="nas is missing"):
+        prepare(elsewhere, seen=False)
+    (tmp_path / "nas").mkdir()
+    prepare(elsewhere, seen=False)
+    assert (tmp_path / "nas" / "done").is_dir()
+
+
+def test_an_inbox_in_the_root_folder_gives_no_leave_to_make_folders_anywhere() -> None:
+    nowhere = Path("/renderdrop-test-nowhere/a/done")
+    with pytest.raises(ShareOffline, match="/renderdrop-test-nowhere/a is missing"):
+        marker._base(nowhere, Folders(Path("/inbox"), Path("/outbox"), nowhere, Path("/failed")))
+
+
+@pytest.mark.parametrize("gone", ["inbox", "inbox/.renderdrop", "everything"])
+def test_a_share_that_was_seen_and_has_no_inbox_marker_is_offline_and_nothing_is_made(
+    folders: Folders, gone: str
+) -> None:
+    home = folders.inbox.parent
+    for victim in list(home.iterdir()) if gone == "everything" else [home / gone]:
+        shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
+    left = tree(home)
+    for _ in range(2):
+        with pytest.raises(
+            ShareOffline, match=r"no \.renderdrop marker in the inbox; is the share mounted\?"
+        ) as raised:
+            prepare(folders, seen=True)
+    assert f"touch {folders.inbox / MARKER}" in str(raised.value)
+    with pytest.raises(ShareOffline, match=r"no \.renderdrop marker in the inbox"):
+        online(folders)
+    assert tree(home) == left
+
+
+def test_the_advice_of_the_message_helps(folders: Folders) -> None:
+    (folders.inbox / MARKER).unlink()
+    (folders.outbox / STAGING).rmdir()
+    (folders.inbox / MARKER).touch()
+    with pytest.raises(ShareOffline) as raised:
+        prepare(folders, seen=True)
+    assert f"mkdir {folders.outbox / STAGING}" in str(raised.value)
+    (folders.outbox / STAGING).mkdir()
+    prepare(folders, seen=True)
+    online(folders)
+
+
+@pytest.mark.parametrize("name", ["outbox", "done", "failed"])
+def test_a_folder_that_is_missing_beside_a_marked_inbox_is_made_again(folders: Folders, name: str) -> None:
+    shutil.rmtree(folders.inbox.parent / name)
+    prepare(folders, seen=True)
+    assert tree(folders.inbox.parent) == ALL
+
+
+@pytest.mark.parametrize("name", ["outbox", "done", "failed"])
+def test_a_folder_that_is_missing_elsewhere_is_a_share_that_is_not_mounted(tmp_path: Path, name: str) -> None:
+    home, nas = tmp_path / "home", tmp_path / "nas"
+    home.mkdir()
+    nas.mkdir()
+    where = {"outbox": home / "outbox", "done": home / "done", "failed": home / "failed", name: nas / name}
+    folders = Folders(home / "inbox", where["outbox"], where["done"], where["failed"])
+    prepare(folders, seen=False)
+    shutil.rmtree(nas / name)
+    with pytest.raises(ShareOffline, match=f"nas/{name} is missing; is the share mounted"):
+        prepare(folders, seen=True)
+    assert tree(nas) == []
+
+
+def test_an_outbox_without_its_marker_is_an_empty_mount_point(folders: Folders) -> None:
+    (folders.outbox / STAGING).rmdir()
+    with pytest.raises(ShareOffline, match=r"no \.renderdrop marker in the outbox"):
+        prepare(folders, seen=True)
+    with pytest.raises(ShareOffline, match=r"no \.renderdrop marker in the outbox"):
+        online(folders)
+    assert tree(folders.outbox) == []
+
+
+def test_an_outbox_that_is_another_routes_inbox_carries_both_markers_in_one(tmp_path: Path) -> None:
+    first = Folders(tmp_path / "a", tmp_path / "b", tmp_path / "done", tmp_path / "failed")
+    second = Folders(tmp_path / "b", tmp_path / "c", tmp_path / "done2", tmp_path / "failed2")
+    for order in ([first, second], [second, first]):
+        for route in order:
+            prepare(route, seen=False)
+        for route in order:
+            online(route)
+            prepare(route, seen=True)
+        for path in list(tmp_path.iterdir()):
+            shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_link_in_the_markers_place_is_no_marker(tmp_path: Path, seen: bool) -> None:
+    folders = places(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "outbox").mkdir()
+    (tmp_path / "inbox" / MARKER).symlink_to("../elsewhere")
+    with pytest.raises(ShareOffline):
+        prepare(folders, seen)
+    (tmp_path / "inbox" / MARKER).unlink()
+    (tmp_path / "inbox" / MARKER).touch()
+    (tmp_path / "outbox" / STAGING).symlink_to("../elsewhere")
+    with pytest.raises(ShareOffline):
+        prepare(folders, seen)
+    with pytest.raises(ShareOffline):
+        online(folders)
+    assert tree(tmp_path / "elsewhere") == []
+
+
+def test_a_file_in_a_folders_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "outbox").touch()
+    with pytest.raises(ShareOffline, match="outbox has a file where a folder belongs"):
+        prepare(places(tmp_path), seen=False)
+
+
+def test_the_folders_themselves_may_be_links(tmp_path: Path) -> None:
+    for name in ("inbox", "outbox", "done", "failed"):
+        (tmp_path / "nas" / name).mkdir(parents=True)
+        (tmp_path / name).symlink_to(f"nas/{name}")
+    prepare(places(tmp_path), seen=False)
+    online(places(tmp_path))
+    assert os.listdir(tmp_path / "nas" / "inbox") == [MARKER]
