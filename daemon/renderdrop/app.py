@@ -7,6 +7,7 @@ clean end. No decision about a job is made here.
 import asyncio
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -38,12 +39,13 @@ from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import PLATFORM, Troubles
 from renderdrop.settings import Loaded
 from renderdrop.share.ignore import Ignore
-from renderdrop.tracking.track import Track
+from renderdrop.tracking.track import POLL, Track
 
 log = structlog.get_logger()
 
 _END_WITHIN: Final = 8.0
 """Seconds that work under way has to come to its end by itself; DESIGN 6 allows ten for all of it."""
+_THREADS: Final = 48
 _FILING: Final = 4
 """Sources archived at once: renames, and rarely a copy."""
 
@@ -76,7 +78,7 @@ class App:
         self.downloading = Hands(settings.downloads, tasks, clock, "deliver")
         self.filing = Hands(_FILING, tasks, clock, "file")
         wake = _Wake()
-        self.intake = Intake(ledger, clock, troubles, wake.dispatch)
+        self.intake = Intake(ledger, clock, troubles, tasks, wake.accepted)
         self.submit = Submit(
             self.client, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file
         )  # fmt: skip
@@ -86,9 +88,8 @@ class App:
         self.track = Track(
             self.client, ledger, clock, troubles, self.budget, tasks, wake.deliver, wake.file
         )  # fmt: skip
-        self.deliver = Deliver(
-            ledger, clock, troubles, Fetch(self.client, clock), self.downloading, wake.file
-        )  # fmt: skip
+        self.fetch = Fetch(self.client, clock)
+        self.deliver = Deliver(ledger, clock, troubles, self.fetch, self.downloading, wake.file)
         self.file_away = FileAway(ledger, clock, troubles, self.filing)
         wake.pulses = self._pulses = {
             "intake": Pulse(tasks, self.intake.round, "intake"),
@@ -243,10 +244,11 @@ class App:
         systemd.stopping()
         self.schedule.stop()
         self.intake.stop()
-        for stage in (self.dispatch, self.submit, self.track, self.deliver, self.file_away):
+        for stage in (self.dispatch, self.submit, self.track, self.fetch, self.deliver, self.file_away):
             stage.stopped = True
         for pulse in self._pulses.values():
             pulse.stopped = True
+        self.tasks.abandon(POLL)
         late = await self.tasks.stop(_END_WITHIN)
         await self.client.close()
         log.info("service_stopped", abandoned=late)
@@ -273,8 +275,9 @@ class _Wake:
 
     pulses: dict[str, Pulse]
 
-    def dispatch(self) -> None:
+    def accepted(self) -> None:
         self.pulses["dispatch"].nudge()
+        self.pulses["file"].nudge()  # what was refused is told at once
 
     def take_up(self) -> None:
         self.pulses["take_up"].nudge()
@@ -301,6 +304,8 @@ async def serve(
         if app is not None:
             app.ledger_broke(broken)
 
+    # A disk that hangs keeps its threads; there must be enough for the others.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="disk"))
     ledger = Ledger(path, broke)
     try:
         app = App(loaded, ledger, reload)

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from renderdrop.delivery.fetch import Fetch
-from renderdrop.delivery.naming import Plan, base_name, output_extension, plan
+from renderdrop.delivery.naming import Plan, alike, base_name, output_extension, plan
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model import sidecar
@@ -101,8 +101,6 @@ class Deliver:
         """Every output whole in staging (or already published); returns the job as the ledger has it then."""
         outputs = []
         for output in job.outputs:
-            if self.stopped:
-                raise Temporary("the daemon is ending; the download goes on after the next start")
             if not await self._is_there(route, job, output, staging):
                 output = await self._fetch_one(route, job, output, staging)
             outputs.append(output)
@@ -166,8 +164,8 @@ class Deliver:
         extensions = [output_extension(o.url, o.media_type) for o in job.outputs]
         moved = name if route.after == "move" else None
         async with self._naming:
-            in_outbox = await asyncio.to_thread(names_in, route.outbox, job.folder)
-            in_done = await asyncio.to_thread(names_in, route.done, job.folder) if moved else []
+            in_outbox = await asyncio.to_thread(_names_like, base, route.outbox, job.folder)
+            in_done = await asyncio.to_thread(_names_like, name, route.done, job.folder) if moved else []
             reserved = await self._ledger.read(lambda c: queries.reserved_bases(c, route.name, job.folder, job.id))
             to_done = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, Place.DONE, job.id))
             in_done += [path.rpartition("/")[2] for path in to_done if path.rpartition("/")[0] == job.folder]
@@ -239,6 +237,11 @@ def _commit_names(c: Connection, job: Job, chosen: Plan) -> None:
     if chosen.source is not None:
         stored = f"{job.folder}/{chosen.source}" if job.folder else chosen.source
         moves.record_source(c, job.id, job.source.path, stored=stored)
+
+
+def _names_like(name: str, root: Path, folder: str) -> list[str]:
+    """The names of a folder that could stand in the way of `name`; chosen here, in a thread, out of perhaps 100,000."""
+    return alike(name, names_in(root, folder))
 
 
 def _owner(root: Path, folder: str, name: str) -> str | None:

@@ -5,6 +5,7 @@ It never writes anywhere but below the outbox's `.renderdrop/<job>/`.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +29,17 @@ class Fetched:
 class _Staging:
     """The sink of a transfer: the disk and the hash are waited for in a thread."""
 
-    def __init__(self, file: StagedFile) -> None:
+    def __init__(self, file: StagedFile, stopping: Callable[[], bool]) -> None:
         self._file = file
+        self._stopping = stopping
 
     @property
     def size(self) -> int:
         return self._file.size
 
     async def write(self, chunk: bytes) -> None:
+        if self._stopping():
+            raise Temporary("the daemon is ending; the download is made after the next start")
         await asyncio.to_thread(self._file.append, chunk)
 
     async def restart(self) -> None:
@@ -49,6 +53,7 @@ class Fetch:
         self._client = client
         self._clock = clock
         self._begun: dict[Path, tuple[Transfer, StagedFile]] = {}
+        self.stopped = False
 
     async def output(self, output: Output, path: Path, cap: int) -> Fetched:
         """Fetch one output to `path`. Raises Temporary, PlatformDown, Undeliverable or ShareOffline."""
@@ -57,7 +62,7 @@ class Fetch:
         transfer, file = self._begun[path]
         await asyncio.to_thread(file.open)
         try:
-            await transfer.pull(self._client, _Staging(file), self._clock.now())
+            await transfer.pull(self._client, _Staging(file, lambda: self.stopped), self._clock.now())
             sha256 = await asyncio.to_thread(file.finish)
         except PlatformDown as fault:
             if origin(output.url) != origin(self._client.base_url):

@@ -104,8 +104,8 @@ class FileAway:
     async def _tell_failure(self, route: Route, job: Job, source: Source, like: Like) -> None:
         """The source to failed/, with its two notices beside it. Both are ready before the source moves, so that
         the three appear together, the sentence for people last."""
-        if source.place is Place.FAILED:
-            await self._filed(job, source, Place.FAILED)
+        if source.place is not Place.INBOX:
+            await self._filed(job, source, source.place)  # it never came back from where an earlier run had put it
             return
         staging = await asyncio.to_thread(stage, route.outbox, job.id, like)
         await asyncio.to_thread(write_staged, staging / "json", sidecar.write(job, success=False), like)

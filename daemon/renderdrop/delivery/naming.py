@@ -15,6 +15,8 @@ from renderdrop.model.media import extension
 from renderdrop.model.names import clean, cut, fold, notices, numbered, split_ext
 
 SIDECAR: Final = ".json"
+_BEGIN: Final = 32
+"""Characters: shorter than any stem is ever cut to."""
 _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
@@ -78,6 +80,12 @@ def plan(
         if stored is None or fold(stored) not in taken_done:
             return Plan(this, files, this + SIDECAR, stored)
     raise AssertionError("count() does not end")
+
+
+def alike(name: str, taken: Collection[str]) -> list[str]:
+    """Those of the taken names that could collide with any name made of `name`'s stem: they begin like it."""
+    begin = fold(split_ext(name)[0])[:_BEGIN]
+    return [other for other in taken if fold(other).startswith(begin)]
 
 
 def free_to_store(source: str, taken: Collection[str]) -> str:

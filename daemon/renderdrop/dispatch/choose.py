@@ -67,7 +67,7 @@ def choose(situation: Situation) -> Choice | None:
 def _reason(best: str, rested: list[str], situation: Situation, load: float) -> str:
     view = situation.active[best]
     ceiling = "unknown" if view.ceiling is None else view.ceiling
-    figures = f"{view.nodes} instances, {view.ours} tasks of ours, can scale to {ceiling}"
+    figures = f"instances {view.nodes}, our tasks {view.ours}, can scale to {ceiling}"
     if len(rested) == 1:
         return f"{best}: the only one of the route's clusters that can be used now ({figures})"
     return f"{best}: the least loaded of {len(rested)} at {load:.2f} ({figures})"

@@ -141,7 +141,7 @@ class Dispatch:
         except SourceChanged:
             await self._drop(job, "its file was changed before it was sent; the new version is taken once it settled")
         except NotTakeable as fault:
-            await self._fail(job, fault.sentence + ".")
+            await self._fail(job, fault.sentence)
         except PlatformDown as fault:
             await self._troubles.tell("platform", PLATFORM, fault.sentence)
         except (Temporary, Refused) as fault:

@@ -170,7 +170,7 @@ class Inbox:
             except (SourceGone, SourceChanged):
                 found[s.path] = _STILL_WRITTEN
             except NotTakeable as fault:
-                found[s.path] = fault.sentence + "."
+                found[s.path] = fault.sentence
         return found
 
     def _take_notices_away(self, earlier: Sequence[Earlier]) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -20,6 +21,7 @@ from renderdrop.ledger.store import Ledger
 from renderdrop.model.errors import ShareOffline
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import Troubles
 from renderdrop.share.ignore import Ignore
 from renderdrop.share.marker import Folders, prepare
@@ -55,6 +57,8 @@ class _Station:
     sweep_at: float = 0.0
     back_at: float = 0.0
     ready: bool = False
+    visited: bool = False
+    """A visit is under way: on a hanging share it may take long."""
     hints: set[str] = field(default_factory=set)
     sweep_now: bool = True
     watch_refused: bool = False
@@ -77,13 +81,20 @@ class _Station:
             return sweep, hints
 
 
+def _left(station: _Station, _: BaseException | None) -> None:
+    station.visited = False
+
+
 class Intake:
     """Every route's inbox. `accepted` is called when there are new jobs."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, troubles: Troubles, accepted: Callable[[], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock, troubles: Troubles, tasks: Tasks, accepted: Callable[[], None]
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._troubles = troubles
+        self._tasks = tasks
         self._accepted = accepted
         self._watcher = Watcher()
         self._stations: dict[str, _Station] = {}
@@ -116,8 +127,11 @@ class Intake:
         )
 
     async def round(self) -> None:
-        """One pass over all inboxes, each by itself: a share that hangs holds up no other."""
-        await asyncio.gather(*(self._visit(name, station) for name, station in list(self._stations.items())))
+        """Visit every inbox that is not being visited, each by itself: a share that hangs holds up no other."""
+        for name, station in self._stations.items():
+            if not station.visited and not self.stopped:
+                station.visited = True
+                self._tasks.start(self._visit(name, station), f"intake {name}", partial(_left, station))
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -125,8 +139,6 @@ class Intake:
         self._watcher.stop()
 
     async def _visit(self, name: str, station: _Station) -> None:
-        if self.stopped:
-            return
         trouble = self._troubles.of("share", name)
         if trouble is not None and not self._troubles.probe_due("share", name):
             return

@@ -87,6 +87,7 @@ class Watcher:
     def _start(self) -> None:
         for name in _LOGGERS:
             logging.getLogger(name).addHandler(self._overflow)
+            logging.getLogger(name).addFilter(_worth_telling)
         self._observer = InotifyObserver()
         self._observer.daemon = True
         self._observer.start()
@@ -102,6 +103,11 @@ class Watcher:
 
 
 _LOGGERS: Final = ("watchdog.observers.inotify_c", "watchdog.observers.inotify")
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """watchdog calls it an error when a watch is taken down while its thread waits: that is how we end one."""
+    return "called when the thread is inactive" not in record.getMessage()
 
 
 class _OverflowHandler(logging.Handler):

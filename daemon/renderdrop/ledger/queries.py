@@ -24,12 +24,8 @@ _OWNED: Final = (
 """The paths of an inbox that are some job's: of an open one, or of an ended one whose source still lies there."""
 
 
-_AWAY: Final = (
-    select(sources.c.job_id)
-    .join(jobs, jobs.c.id == sources.c.job_id)
-    .where(sources.c.place != Place.INBOX, jobs.c.state == State.QUEUED)
-)
-"""Jobs that wait for their sources to be brought back from done/ or failed/."""
+_AWAY: Final = select(sources.c.id).where(sources.c.job_id == jobs.c.id, sources.c.place != Place.INBOX).exists()
+"""Of a queued job: it waits for a source to be brought back from done/ or failed/."""
 
 
 class Known(NamedTuple):
@@ -57,7 +53,7 @@ def job(conn: Connection, job_id: str) -> Job | None:
 
 def waiting(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
     """Queued jobs of these routes, the most urgent first, without those already in hand."""
-    queued = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route.in_(routes), ~jobs.c.id.in_(_AWAY))
+    queued = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route.in_(routes), ~_AWAY)
     return _in_turn(conn, queued.order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id), but, limit)
 
 
@@ -153,12 +149,7 @@ def known_paths(conn: Connection, route: str, paths: Sequence[str]) -> dict[str,
 
 def away(conn: Connection, route: str) -> list[Job]:
     """Queued jobs whose sources still lie in done/ or failed/: an operator wants them again."""
-    query = (
-        select(jobs)
-        .join(sources, sources.c.job_id == jobs.c.id)
-        .where(sources.c.route == route, sources.c.place != Place.INBOX, jobs.c.state == State.QUEUED)
-        .distinct()
-    )
+    query = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route == route, _AWAY)
     return _with_all(conn, conn.execute(query).all())
 
 

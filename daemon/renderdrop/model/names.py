@@ -21,6 +21,8 @@ MAX_NAME_BYTES: Final = 255
 
 def fold(name: str) -> str:
     """The form in which two names are the same name: NFC, case-folded."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
+import certifi
 import httpx
 from pydantic import SecretStr
 
@@ -85,7 +86,8 @@ class Client:
         self.base_url = base_url.rstrip("/")
         self._token = token
         self._origin = origin(self.base_url)
-        context = httpx.create_ssl_context(trust_env=False)
+        context = ssl.create_default_context()  # the system's authorities, and $SSL_CERT_FILE
+        context.load_verify_locations(certifi.where())
         self._calls = Slots(CALLS, context)
         self._uploads = Slots(TRANSFERS, context)
         self._downloads = Slots(TRANSFERS, context)

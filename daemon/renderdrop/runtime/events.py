@@ -16,7 +16,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "service_stopping": "Asked to stop: nothing new is taken, what is in flight ends or is abandoned cleanly.",
         "service_stopped": "Everything is put away; the process ends.",
         "settings_reloaded": "The settings were read again and hold from now on.",
-        "settings_broken": "The settings cannot be used; `key` and `problem` say why. Running ones stay.",
+        "settings_broken": "The settings cannot be used; `key` and `reason` say why. Running ones stay.",
         "settings_warning": "The settings can be used, but `key` should be looked at.",
         "clock_jumped": "The machine's clock was set by `seconds`; periodic work is armed anew.",
         "unforeseen_error": "A fault of the program itself in `work`; its trace is worth a report.",
@@ -55,6 +55,17 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "answer_not_understood": "The platform said something new; the task is taken to be running still.",
         "task_succeeded": "The platform has rendered a task; its outputs are fetched.",
         # result → outbox
+        "output_fetched": "One output is whole on the outbox's file system, not yet under its name.",
+        "download_failed": "An output could not be fetched; it is tried again, where it can from where it stopped.",
+        "name_taken": "Somebody took the chosen name meanwhile; the job gets the next free one.",
         "job_delivered": "A job's results and their sidecar are in the outbox.",
+        "source_filed": "A job's source lies in `place` now; `inbox` means that the route keeps its sources.",
+        "source_replaced": "Another file took the source's place before it was archived; it is taken as a new one.",
+        "source_gone": "The source was taken out of the inbox before it was archived.",
+        "archive_waits": "A source could not be archived; the job stands, the source is filed later.",
+        # after a crash, and at a reload
+        "job_recovered": "A submission that the last end interrupted was sorted; `reason` says how.",
+        "settings_kept": "The settings that were in force stay in force.",
+        "setting_needs_restart": "`key` was changed; it counts from the next start on.",
     }
 )

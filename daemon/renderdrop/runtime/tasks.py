@@ -37,6 +37,12 @@ class Tasks:
         task.add_done_callback(over)
         return task
 
+    def abandon(self, prefix: str) -> None:
+        """Cancel at once what is harmless to leave: tasks whose name begins with `prefix`."""
+        for task in self._running:
+            if task.get_name().startswith(prefix):
+                task.cancel()
+
     async def stop(self, grace: float) -> int:
         """Wait up to `grace` seconds for everything to end by itself, then cancel; returns how many were cancelled."""
         if self._running:

@@ -80,7 +80,7 @@ class Troubles:
         trouble.sentence = sentence
         trouble.tries += 1
         if pause is None:
-            pause = _PROBE_CAP[reach] if reach == "route" else 0.5 + backoff(trouble.tries, 0.8, cap=_PROBE_CAP[reach])
+            pause = _pause(reach, trouble.tries)
         trouble.probe_at = now + pause
         if not changed:
             return
@@ -103,6 +103,13 @@ class Troubles:
         """Make every probe due at once (settings were reloaded)."""
         for trouble in self._now.values():
             trouble.probe_at = self._clock.monotonic()
+
+
+def _pause(reach: Reach, tries: int) -> float:
+    """Seconds until the next probe: soon at first, then up to the reach's cap."""
+    if reach == "route":
+        return min(_PROBE_CAP[reach], 60.0 * tries)
+    return 0.5 + backoff(tries, 0.8, cap=_PROBE_CAP[reach])
 
 
 def _named(reach: Reach, subject: str) -> dict[str, str]:

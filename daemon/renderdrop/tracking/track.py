@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 _AT_ONCE: Final = CALLS
 """Polls in flight; more would only wait for a slot."""
+POLL: Final = "poll "
+"""How the tasks of polls are named; a poll may be abandoned at any moment."""
 _BATCH: Final = 256
 """Due tasks taken in one go before the loop gets a turn (DESIGN 9)."""
 _DEFAULT_SILENCE: Final = 1800.0
@@ -145,7 +147,7 @@ class Track:
                     wait = max(wait, backoff(max(1, watched.failures), self._clock.chance()))
                 heapq.heappush(self._due, (now + wait, watched.job_id))
 
-        self._tasks.start(self._look(watched), f"poll {watched.job_id}", over)
+        self._tasks.start(self._look(watched), POLL + watched.job_id, over)
 
     async def _look(self, watched: Watched) -> None:
         bound = log.bind(job=watched.job_id, route=watched.route, task=watched.task_id)
