@@ -3,7 +3,6 @@
 Owns: the command's options and how its use is explained. Imports the sandbox late: other commands do not pay.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -16,7 +15,11 @@ def sandbox(
     fast: Annotated[float, typer.Option(min=0, help="Shortest run of a task, in seconds.")] = 1.0,
     slow: Annotated[float, typer.Option(min=0, help="Longest run of a task, in seconds.")] = 3.0,
 ) -> None:
-    """Serve a stand-in of the rendering platform, for trials without cost. Ctrl-C stops it."""
+    """Serve a stand-in of the platform, for trials without cost.
+
+    Ctrl-C stops it."""
+    import asyncio
+
     from renderdrop.sandbox import SandboxOptions, serve
 
     if slow < fast:

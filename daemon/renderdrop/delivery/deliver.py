@@ -76,6 +76,7 @@ class Deliver:
         routes = [name for name in self._routes if not self._troubles.stands_in_the_way(name)]
         but, free = self._hands.passed_over(), self._hands.free
         jobs = await self._ledger.read(lambda c: queries.rendered(c, routes=routes, but=but, limit=free))
+        self._hands.more = len(jobs) == free
         for job in jobs:
             self._hands.take(job.id, self._deliver(self._routes[job.route], job))
 

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from renderdrop.delivery.naming import free_to_store
+from renderdrop.delivery.tidy import tidy
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model import sidecar
@@ -42,6 +43,7 @@ class FileAway:
         self._troubles = troubles
         self._hands = hands
         self._routes: dict[str, Route] = {}
+        self._untidy: set[str] = set()
         self._naming = asyncio.Lock()
         self.stuck: set[str] = set()
         """Jobs whose sources could not be filed several times in a row: ended, but somebody should look."""
@@ -50,16 +52,29 @@ class FileAway:
     def set_routes(self, routes: tuple[Route, ...]) -> None:
         """The routes whose sources are archived from now on."""
         self._routes = {route.name: route for route in routes}
+        self._untidy = set(self._routes)
 
     async def round(self) -> None:
         """Take up as many ended jobs as there are hands."""
         if self.stopped or not self._hands.free:
             return
         routes = [name for name in self._routes if self._troubles.of("share", name) is None]
+        for name in self._untidy.intersection(routes):
+            await self._tidy(name)
         but, free = self._hands.passed_over(), self._hands.free
         jobs = await self._ledger.read(lambda c: queries.to_file(c, routes=routes, but=but, limit=free))
+        self._hands.more = len(jobs) == free
         for job in jobs:
             self._hands.take(job.id, self._file(self._routes[job.route], job))
+
+    async def _tidy(self, name: str) -> None:
+        route = self._routes[name]
+        try:
+            await asyncio.to_thread(online, Folders(route.inbox, route.outbox, route.done, route.failed))
+            await tidy(route, self._ledger)
+            self._untidy.discard(name)
+        except ShareOffline:
+            pass  # the intake tells of it; the next round tries again
 
     async def _file(self, route: Route, job: Job) -> None:
         try:

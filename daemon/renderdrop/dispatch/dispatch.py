@@ -84,6 +84,7 @@ class Dispatch:
             jobs = await self._ledger.read(
                 lambda c: queries.waiting(c, routes=open_routes, but=passed_over, limit=free)
             )
+            self._hands.more = len(jobs) == free
             for job in jobs:
                 self._hands.take(job.id, self._send(job))
         for name in on_trial:

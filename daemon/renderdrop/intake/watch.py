@@ -7,6 +7,7 @@ noticed at each sweep and watched again. Used on local file systems alone.
 
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -88,6 +89,8 @@ class Watcher:
         for name in _LOGGERS:
             logging.getLogger(name).addHandler(self._overflow)
             logging.getLogger(name).addFilter(_worth_telling)
+        # A folder made inside a folder just made is met twice, by its event and by the walk: harmless, yet warned of.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         self._observer = InotifyObserver()
         self._observer.daemon = True
         self._observer.start()

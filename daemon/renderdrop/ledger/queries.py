@@ -82,6 +82,13 @@ def to_file(conn: Connection, *, routes: Collection[str], but: Collection[str], 
     return _in_turn(conn, unfiled.order_by(jobs.c.updated, jobs.c.id), but, limit)
 
 
+def over(conn: Connection, ids: Sequence[str]) -> list[str]:
+    """Those of the given jobs that have ended with nothing left to file. Unknown ids are not among them."""
+    unfiled = select(sources.c.id).where(sources.c.job_id == jobs.c.id, sources.c.filed.is_(False)).exists()
+    ended = select(jobs.c.id).where(jobs.c.state.in_(ENDS), ~unfiled)
+    return [job_id for chunk in _chunks(ids) for job_id in conn.execute(ended.where(jobs.c.id.in_(chunk))).scalars()]
+
+
 def listed(
     conn: Connection, *, states: Collection[State] = (), route: str | None = None, limit: int | None = None
 ) -> list[Job]:

@@ -39,6 +39,17 @@ class PathBytes(TypeDecorator[str]):
         return None if value is None else os.fsdecode(value)
 
 
+class Words(TypeDecorator[str]):
+    """A text that somebody else may have chosen: what no encoder takes (half of a surrogate pair out of the platform's
+    JSON, a byte of a name that is no UTF-8) is written as \\udcXX, so that no row is ever refused for it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.encode("utf-8", "backslashreplace").decode()
+
+
 metadata: Final = MetaData()
 
 
@@ -58,13 +69,13 @@ jobs = Table(
     Column("workflow_id", Text, nullable=False),
     Column("version_id", Text),
     Column("params", JSON, nullable=False),
-    Column("cluster", Text),
-    Column("task_id", Text),
+    Column("cluster", Words),
+    Column("task_id", Words),
     Column("paid", Boolean, nullable=False, default=False),
-    Column("status", Text),
+    Column("status", Words),
     Column("progress", Float),
-    Column("node", Text),
-    Column("error", Text),
+    Column("node", Words),
+    Column("error", Words),
     Column("base", PathBytes),
     Column("created", String(24), nullable=False),
     Column("updated", String(24), nullable=False),
@@ -102,12 +113,12 @@ submissions = Table(
     Column("id", Integer, primary_key=True),
     _of_job(),
     Column("at", String(24), nullable=False),
-    Column("cluster", Text, nullable=False),
+    Column("cluster", Words, nullable=False),
     Column("complete", Boolean, nullable=False, default=False),
     Column("answered_at", String(24)),
     Column("outcome", String(8)),
-    Column("task_id", Text),
-    Column("detail", Text, nullable=False, default=""),
+    Column("task_id", Words),
+    Column("detail", Words, nullable=False, default=""),
 )
 
 outputs = Table(
@@ -116,13 +127,13 @@ outputs = Table(
     Column("id", Integer, primary_key=True),
     _of_job(),
     Column("position", Integer, nullable=False),
-    Column("node_id", Text, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("url", Text, nullable=False),
+    Column("node_id", Words, nullable=False),
+    Column("title", Words, nullable=False),
+    Column("url", Words, nullable=False),
     Column("file", PathBytes),
     Column("size", BigInteger),
     Column("sha256", String(64)),
-    Column("media_type", Text),
+    Column("media_type", Words),
     Column("fetched", Boolean, nullable=False, default=False),
 )
 
@@ -132,9 +143,9 @@ remarks = Table(
     Column("id", Integer, primary_key=True),
     _of_job(),
     Column("level", String(8), nullable=False),
-    Column("message", Text, nullable=False),
-    Column("node_id", Text, nullable=False),
-    Column("title", Text, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("node_id", Words, nullable=False),
+    Column("title", Words, nullable=False),
 )
 
 history = Table(
@@ -145,7 +156,7 @@ history = Table(
     Column("at", String(24), nullable=False),
     Column("from_state", String(16)),
     Column("to_state", String(16), nullable=False),
-    Column("note", Text, nullable=False),
+    Column("note", Words, nullable=False),
 )
 
 shares = Table(
@@ -161,7 +172,7 @@ troubles = Table(
     metadata,
     Column("reach", String(8), primary_key=True),
     Column("subject", Text, primary_key=True),
-    Column("sentence", Text, nullable=False),
+    Column("sentence", Words, nullable=False),
     Column("since", String(24), nullable=False),
 )
 """What makes work wait now (a paused route, a share or the platform offline), for the command line to show."""

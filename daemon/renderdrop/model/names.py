@@ -10,11 +10,14 @@ import unicodedata
 from typing import Final
 
 _RESERVED: Final = frozenset(
-    ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
+    ["con", "prn", "aux", "nul", *(f"com{n}" for n in "123456789¹²³"), *(f"lpt{n}" for n in "123456789¹²³")]
 )
 """Device names that Windows refuses, with any extension (Microsoft, "Naming Files, Paths, and Namespaces")."""
 
 _FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|]')
+_EDGES: Final = re.compile(r"\A[\s.]+|[\s.]+\Z")
+_LONGEST_EXT: Final = 64
+"""Bytes: what comes after a dot and is longer is no extension that must survive a cut."""
 MAX_NAME_BYTES: Final = 255
 """NAME_MAX of every file system that a share is likely to live on."""
 
@@ -46,12 +49,12 @@ def _is_plain(char: str) -> bool:
 def cut(stem: str, tail: str) -> str:
     """`stem + tail`, the stem shortened at a character so that the whole fits MAX_NAME_BYTES."""
     room = MAX_NAME_BYTES - len(tail.encode("utf-8", "surrogateescape"))
-    raw = stem.encode("utf-8", "surrogateescape")
-    if len(raw) > room:
-        # An undecodable byte in the middle is one of the name's own and stays; only the cut end is repaired.
-        while room > 0 and (raw[room] & 0xC0) == 0x80:
-            room -= 1
-        stem = raw[:room].decode("utf-8", "surrogateescape")
+    kept = 0
+    for at, char in enumerate(stem):
+        # An undecodable byte is one of the name's own: it counts and stays like any other character.
+        kept += len(char.encode("utf-8", "surrogateescape"))
+        if kept > room:
+            return stem[:at] + tail
     return stem + tail
 
 
@@ -60,13 +63,12 @@ def clean(name: str, fallback: str = "output") -> str:
     leading dots, trailing dots and spaces, reserved or over-long names. Never empty."""
     name = _FORBIDDEN.sub("_", name)
     name = "".join(c for c in name if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} or c == "\u200d")
-    name = name.strip().lstrip(".").rstrip(". ")
+    name = _EDGES.sub("", name)
     if not name:
         return fallback
-    stem, ext = split_ext(name)
-    if stem.split(".")[0].casefold() in _RESERVED:
-        stem = "_" + stem
-    return cut(stem, ext if len(ext) <= 16 else ext[:16])
+    if name.split(".")[0].rstrip().casefold() in _RESERVED:
+        name = "_" + name
+    return _EDGES.sub("", cut(*_stem_and_tail(name)))
 
 
 NOTICE_TXT: Final = ".error.txt"
@@ -87,5 +89,10 @@ def numbered(path: str, n: int) -> str:
     if n < 2:
         return path
     folder, slash, name = path.rpartition("/")
-    stem, ext = split_ext(name)
+    stem, ext = _stem_and_tail(name)
     return folder + slash + cut(stem, f"-{n}{ext}")
+
+
+def _stem_and_tail(name: str) -> tuple[str, str]:
+    stem, ext = split_ext(name)
+    return (stem, ext) if len(ext.encode("utf-8", "surrogateescape")) <= _LONGEST_EXT else (name, "")

@@ -102,7 +102,7 @@ def sidecar_schema() -> dict[str, Any]:
 
 def write(job: Job, *, success: bool, delivered: str | None = None) -> bytes:
     """A job as its sidecar's bytes. `delivered`: the moment to be written as such."""
-    failure = [] if success else [ErrorPart(message=job.error or "failed", node_id=None, title=None)]
+    failure = [] if success else [ErrorPart(message=plain(job.error or "failed"), node_id=None, title=None)]
     sidecar = Sidecar(
         schema=SCHEMA,
         job_id=job.id,
@@ -117,13 +117,13 @@ def write(job: Job, *, success: bool, delivered: str | None = None) -> bytes:
         ],
         workflow_id=job.workflow_id,
         version_id=job.version_id,
-        cluster=job.cluster,
+        cluster=job.cluster and plain(job.cluster),
         task_id=task_id(job.task_id),
-        params={plain(key): value for key, value in job.params.items()},
+        params={plain(key): plain(value) if isinstance(value, str) else value for key, value in job.params.items()},
         outputs=[
             OutputPart(
                 file=plain(o.file or ""), node_id=plain(o.node_id), title=plain(o.title), url=plain(o.url), size=o.size,
-                sha256=o.sha256, media_type=o.media_type,
+                sha256=o.sha256, media_type=o.media_type and plain(o.media_type),
             )
             for o in job.outputs
             if success
@@ -140,7 +140,7 @@ def write(job: Job, *, success: bool, delivered: str | None = None) -> bytes:
             finished=job.times.finished, delivered=delivered,
         ),
         submissions=[
-            SubmissionPart(at=s.at, cluster=s.cluster, task_id=task_id(s.task_id), outcome=s.outcome.value)
+            SubmissionPart(at=s.at, cluster=plain(s.cluster), task_id=task_id(s.task_id), outcome=s.outcome.value)
             for s in job.submissions
             if s.outcome is not None
         ],
@@ -168,6 +168,9 @@ def plain(text: str) -> str:
 
 def task_id(text: str | None) -> int | str | None:
     """A task's id as the platform's JSON has it: a number where it is one."""
-    if text is not None and text.isascii() and text.isdigit() and str(int(text)) == text:
+    if text is None:
+        return None
+    # Beyond 18 digits a number would not survive every reader of JSON.
+    if len(text) <= 18 and text.isascii() and text.isdigit() and str(int(text)) == text:
         return int(text)
-    return text
+    return plain(text)

@@ -28,8 +28,8 @@ def seconds(value: object) -> float:
         return float(value)
     if isinstance(value, str) and (match := _NUMBER_UNIT.fullmatch(value)):
         unit = match[2].lower() or "s"
-        if unit in _SECONDS:
-            return float(match[1]) * _SECONDS[unit]
+        if unit in _SECONDS and (found := float(match[1]) * _SECONDS[unit]) < float("inf"):
+            return found
     raise ValueError(f'{value!r} is not a duration; write seconds (90) or a text such as "90s", "10m", "2h"')
 
 
@@ -39,8 +39,8 @@ def size(value: object) -> int:
         return value
     if isinstance(value, str) and (match := _NUMBER_UNIT.fullmatch(value)):
         unit = match[2].upper() or "B"
-        if unit in _BYTES:
-            return int(float(match[1]) * _BYTES[unit])
+        if unit in _BYTES and (found := float(match[1]) * _BYTES[unit]) < float("inf"):
+            return int(found)
     raise ValueError(f'{value!r} is not a size; write bytes or a text such as "800MB", "8GB", "8GiB"')
 
 

@@ -15,6 +15,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "service_ready": "All loops run; files are taken from now on.",
         "service_stopping": "Asked to stop: nothing new is taken, what is in flight ends or is abandoned cleanly.",
         "service_stopped": "Everything is put away; the process ends.",
+        "service_failed": "The daemon cannot go on; `reason` says why. Nothing is done any more.",
         "settings_reloaded": "The settings were read again and hold from now on.",
         "settings_broken": "The settings cannot be used; `key` and `reason` say why. Running ones stay.",
         "settings_warning": "The settings can be used, but `key` should be looked at.",
@@ -63,6 +64,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "source_replaced": "Another file took the source's place before it was archived; it is taken as a new one.",
         "source_gone": "The source was taken out of the inbox before it was archived.",
         "archive_waits": "A source could not be archived; the job stands, the source is filed later.",
+        "staging_removed": "What an earlier crash had left in staging was removed; its job was over.",
         # after a crash, and at a reload
         "job_recovered": "A submission that the last end interrupted was sorted; `reason` says how.",
         "settings_kept": "The settings that were in force stay in force.",

@@ -19,6 +19,8 @@ class Hands:
     def __init__(self, limit: int, tasks: Tasks, clock: Clock, name: str) -> None:
         self.limit = limit
         self.pulse: Pulse | None = None
+        self.more = False
+        """The last look found as many jobs as there were free hands: others may be waiting."""
         self._tasks = tasks
         self._clock = clock
         self._name = name
@@ -50,7 +52,7 @@ class Hands:
             self._held.discard(job_id)
             if error is not None:
                 self.rest(job_id, CAP)
-            if self.pulse is not None:
+            if self.more and self.pulse is not None:
                 self.pulse.nudge()
 
         self._tasks.start(work, f"{self._name} {job_id}", put_down)
