@@ -22,12 +22,13 @@ schema: $(VENV)/.dev
 	$(BIN)/renderdrop schema settings > config/renderdrop.schema.json
 
 # Versions and hashes only: which registry they come from is the machine's business.
-lock: $(VENV)/.dev
+COMPILE := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+lock:
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-		pyproject.toml -o .ci/runtime.lock
-	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-		pyproject.toml --group dev -o .ci/dev.lock
+	$(COMPILE) --upgrade --group build -o .ci/build.lock
+	$(COMPILE) --upgrade pyproject.toml -o .ci/runtime.lock
+	$(COMPILE) --upgrade pyproject.toml --group dev -o .ci/dev.lock
 
 $(VENV)/.runtime: pyproject.toml .ci/runtime.lock .ci/build.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

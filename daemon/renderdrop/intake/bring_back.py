@@ -5,11 +5,13 @@ the sweep leaves the file alone whenever it appears there.
 """
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 import structlog
 from sqlalchemy import Connection
 
+from renderdrop.intake.refuse import refusal
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.job import Job, Place, Source
@@ -33,6 +35,9 @@ async def bring_back(route: Route, ledger: Ledger, clock: Clock) -> int:
 
 
 async def _one(route: Route, ledger: Ledger, clock: Clock, job: Job, source: Source) -> None:
+    if reason := refusal(route, source.path, "file"):
+        await _leave(ledger, clock, job, source, State.FAILED, source.place, reason)
+        return
     roots = {Place.DONE: route.done, Place.FAILED: route.failed}
     outcome: Archived = "gone"
     path = source.path
@@ -57,11 +62,18 @@ async def _one(route: Route, ledger: Ledger, clock: Clock, job: Job, source: Sou
         log.info("source_brought_back", job=job.id, route=route.name, path=path)
         return
     reason = "its source is not where the job left it, so it cannot run again; drop the file into the inbox instead"
+    await _leave(ledger, clock, job, replace(source, path=path), State.CANCELLED, Place.GONE, reason)
+
+
+async def _leave(
+    ledger: Ledger, clock: Clock, job: Job, source: Source, end: State, place: Place, reason: str
+) -> None:  # fmt: skip
+    """The job ends again at once, and nothing is moved."""
     at = clock.text()
 
     def give_up(c: Connection) -> None:
-        moves.record_source(c, job.id, path, place=Place.GONE, filed=True)
-        moves.cancel(c, job.id, State.QUEUED, at, reason)
+        moves.record_source(c, job.id, source.path, place=place, filed=True)
+        moves.move(c, job.id, State.QUEUED, end, at, reason, error=reason)
 
     await ledger.write(give_up)
-    log.warning("job_cancelled", job=job.id, route=route.name, reason=reason)
+    log.warning("job_failed" if end is State.FAILED else "job_cancelled", job=job.id, route=job.route, reason=reason)

@@ -203,7 +203,7 @@ class Track:
         def rendered(c: Connection) -> bool:
             moves.set_results(c, watched.job_id, report.outputs, report.remarks)
             return moves.move(
-                c, watched.job_id, State.SUBMITTED, State.RENDERED, at, f"{len(report.outputs)} outputs", paid=True,
+                c, watched.job_id, State.SUBMITTED, State.RENDERED, at, f"{len(report.outputs)} to fetch", paid=True,
                 status=report.status, progress=report.progress, node=None, error=None, finished_at=at,
             )  # fmt: skip
 
