@@ -48,6 +48,7 @@ def clusters(
             )
             for c in active
         ),
+        wrapped=(1, 6),
     )  # fmt: skip
     there = {c.name for c in active}
     for route in loaded.routes:

@@ -6,8 +6,8 @@ that was read in it; the daemon, when it runs, sees the result within a second o
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,13 +19,13 @@ from renderdrop.model.names import shown
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from renderdrop.model.job import Job
+    from renderdrop.model.job import Job, Source
+    from renderdrop.model.route import Route
     from renderdrop.settings import Loaded
 
-Ids = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs, or their beginnings.")]
-
-_TAKEN_UP = "A running daemon takes this up at once; if none runs, start `renderdrop run`."
-_MOVED_ON = "the daemon moved it on in this very moment; look at it again with `renderdrop show`"
+_HELP: Final = "Ids of jobs, or their beginnings."
+_TAKEN_UP: Final = "A running daemon takes this up at once; if none runs, start `renderdrop run`."
+_MOVED_ON: Final = "the daemon moved it on in this very moment; look at it again with `renderdrop show`"
 
 
 class _Cannot(Exception):
@@ -33,87 +33,95 @@ class _Cannot(Exception):
 
 
 def retry(
-    jobs: Annotated[
-        list[str] | None, typer.Argument(metavar="[JOB...]", help="Ids of jobs, or their beginnings.")
-    ] = None,
+    job: Annotated[list[str] | None, typer.Argument(help=_HELP)] = None,
     config: Config = None,
     failed: Annotated[bool, typer.Option("--failed", help="All jobs that failed.")] = False,
 ) -> None:
     """Run ended jobs again.
 
-    What was rendered and paid for but not delivered is only fetched."""
-    if bool(jobs) == failed:
-        raise typer.BadParameter("name jobs, or write --failed for all that failed, not both")
+    What was rendered and paid for but not delivered is only fetched.
+    """
+    if bool(job) == failed:
+        raise typer.BadParameter("name jobs, or write --failed for all that failed; one of the two")
     loaded = opened(config)
-
-    def again(conn: "Connection", job: "Job", at: str) -> str:
-        from renderdrop.ledger import moves
-
-        if job.state not in ENDS:
-            way = "release it" if job.state is State.HELD else "the daemon carries it on"
-            raise _Cannot(f"has not ended, it is {job.state}: {way}")
-        _require_sources(loaded, job)
-        if not moves.retry(conn, job.id, job.state, at):
-            raise _Cannot(_MOVED_ON)
-        if job.paid and job.times.delivered is None:
-            return "its render is paid for already; the result is only fetched again"
-        return "it is rendered again" + (", which is paid for again" if job.state is State.DELIVERED else "")
-
-    _do(loaded, jobs or [], again, states=[State.FAILED] if failed else None)
+    _do(loaded, job or [], partial(_run_again, loaded=loaded), states=[State.FAILED] if failed else None)
 
 
 def release(
-    jobs: Ids,
+    job: Annotated[list[str], typer.Argument(help=_HELP)],
     config: Config = None,
     resubmit: Annotated[bool, typer.Option("--resubmit", help="Do not ask after its task: send it once more.")] = False,
 ) -> None:
     """Let held jobs go on.
 
-    Their task is asked after again; without one they are sent once more."""
-
-    def let_go(conn: "Connection", job: "Job", at: str) -> str:
-        from renderdrop.ledger import moves
-        from renderdrop.model.job import Outcome
-
-        if job.state is not State.HELD:
-            raise _Cannot(f"is not held, it is {job.state}: there is nothing to release")
-        unknown = bool(job.submissions) and job.submissions[-1].outcome is Outcome.UNKNOWN
-        if job.task_id is not None and (job.paid or not resubmit):
-            to, note = State.SUBMITTED, f"released: task {job.task_id} is asked after again"
-            said = f"its task {job.task_id} is asked after again, nothing is paid for anew"
-        else:
-            to, note = State.QUEUED, "released: it is sent once more"
-            twice = unknown or job.task_id is not None
-            said = "it is sent once more" + (", and may be paid for twice" if twice else "")
-        if not moves.move(conn, job.id, State.HELD, to, at, note, error=None):
-            raise _Cannot(_MOVED_ON)
-        return said
-
-    _do(opened(config), jobs, let_go)
+    Their task is asked after again; those without one are sent once more.
+    """
+    _do(opened(config), job, partial(_let_go, resubmit=resubmit))
 
 
-def cancel(jobs: Ids, config: Config = None) -> None:
+def cancel(job: Annotated[list[str], typer.Argument(help=_HELP)], config: Config = None) -> None:
     """End open jobs.
 
-    The platform has no call for it: what it renders already goes on and may be billed."""
+    The platform has no call for it: what it renders already goes on and may be billed.
+    """
+    _do(opened(config), job, _end)
 
-    def end(conn: "Connection", job: "Job", at: str) -> str:
-        from renderdrop.ledger import moves
 
-        if job.state not in OPEN:
-            raise _Cannot(f"has ended already, it is {job.state}")
-        billed = ""
-        if job.state is State.SUBMITTING:
-            billed = "; it was being sent, and the platform has no cancel call: it may render it and bill it"
-        elif job.paid:
-            billed = "; its render is finished and paid for: `renderdrop retry` still fetches it"
-        elif job.task_id is not None and job.state in (State.SUBMITTED, State.HELD):
-            billed = f"; the platform has no cancel call: task {job.task_id} may go on and be billed"
-        if not moves.cancel(conn, job.id, job.state, at, f"a person cancelled it{billed}"):
-            raise _Cannot(_MOVED_ON)
-        return f"cancelled; its source goes to failed/ with a notice{billed}"
+def _run_again(conn: "Connection", job: "Job", at: str, *, loaded: "Loaded") -> str:
+    from renderdrop.ledger import moves
 
-    _do(opened(config), jobs, end)
+    if job.state not in ENDS:
+        way = "release it" if job.state is State.HELD else "the daemon carries it on"
+        raise _Cannot(f"has not ended, it is {job.state}: {way}")
+    route = next((route for route in loaded.routes if route.name == job.route), None)
+    fetched = job.paid and job.times.delivered is None
+    for source in job.sources:
+        _require_source(route, source)
+        if route is not None and not fetched:
+            _require_fit(route, source)
+    if not moves.retry(conn, job.id, job.state, at):
+        raise _Cannot(_MOVED_ON)
+    if fetched:
+        return "its render is paid for already; the result is only fetched again"
+    return "it is rendered again" + (", which is paid for again" if job.state is State.DELIVERED else "")
+
+
+def _let_go(conn: "Connection", job: "Job", at: str, *, resubmit: bool) -> str:
+    from renderdrop.ledger import moves
+    from renderdrop.model.job import Outcome
+
+    if job.state is not State.HELD:
+        raise _Cannot(f"is not held, it is {job.state}: there is nothing to release")
+    unknown = bool(job.submissions) and job.submissions[-1].outcome is Outcome.UNKNOWN
+    if job.task_id is not None and (job.paid or not resubmit):
+        to, note = State.SUBMITTED, f"released: task {job.task_id} is asked after again"
+        said = f"its task {job.task_id} is asked after again, nothing is paid for anew"
+    else:
+        to, note = State.QUEUED, "released: it is sent once more"
+        twice = unknown or job.task_id is not None
+        said = "it is sent once more" + (", and may be paid for twice" if twice else "")
+    if not moves.move(conn, job.id, State.HELD, to, at, note, error=None):
+        raise _Cannot(_MOVED_ON)
+    return said
+
+
+def _end(conn: "Connection", job: "Job", at: str) -> str:
+    from renderdrop.ledger import moves
+    from renderdrop.model.job import Place
+
+    if job.state not in OPEN:
+        raise _Cannot(f"has ended already, it is {job.state}")
+    billed = ""
+    if job.state is State.SUBMITTING:
+        billed = "; it was being sent, and the platform has no cancel call: it may render it and bill it"
+    elif job.paid:
+        billed = "; its render is finished and paid for: `renderdrop retry` still fetches it"
+    elif job.task_id is not None and job.state in (State.SUBMITTED, State.HELD):
+        billed = f"; the platform has no cancel call: task {job.task_id} may go on and be billed"
+    if not moves.cancel(conn, job.id, job.state, at, f"a person cancelled it{billed}"):
+        raise _Cannot(_MOVED_ON)
+    here = all(source.place is Place.INBOX for source in job.sources)
+    return "cancelled" + ("; its source goes to failed/ with a notice" if here else "") + billed
 
 
 def _do(
@@ -124,7 +132,7 @@ def _do(
 ) -> None:
     """Do a deed to the named jobs (or to all in `states`) in one transaction, and tell of each."""
     path = ledger_of(loaded)
-    require_ledger(path, wanted or ["that failed"])
+    require_ledger(path, wanted)
     from renderdrop.ledger import engine, queries
     from renderdrop.runtime.clock import Clock
 
@@ -148,32 +156,38 @@ def _do(
         print(shown(text), file=sys.stderr)
     if done:
         hint(_TAKEN_UP)
-    elif states is not None and not refused:
-        line("No job has failed.")
+    if states is not None and not found:
+        hint(f"No job is {' or '.join(states)}: there is nothing to do.")
     if refused:
         raise typer.Exit(1)
 
 
-def _require_sources(loaded: "Loaded", job: "Job") -> None:
+def _require_source(route: "Route | None", source: "Source") -> None:
     """Raises _Cannot where a source is known to be gone; one that cannot be looked for is taken to be there."""
     from renderdrop.model.errors import ShareOffline
     from renderdrop.model.job import Place
     from renderdrop.share.scan import look
 
-    route = next((r for r in loaded.routes if r.name == job.route), None)
-    for source in job.sources:
-        if source.place in (Place.DELETED, Place.GONE):
-            what = "was deleted after its delivery" if source.place is Place.DELETED else "is gone from the share"
-            raise _Cannot(f"cannot run again: its source {what}. Drop the file into the inbox instead")
-        if route is None:
-            continue
-        roots: dict[Place, Path] = {Place.INBOX: route.inbox, Place.DONE: route.done, Place.FAILED: route.failed}
-        path = source.path if source.place is Place.INBOX else source.stored or source.path
-        try:
-            there = look(roots[source.place], [path])[path] is not None
-        except ShareOffline:
-            continue
-        if not there:
-            raise _Cannot(
-                f"cannot run again: its source is not in {source.place}/ any more. Drop the file into the inbox instead"
-            )
+    if source.place in (Place.DELETED, Place.GONE):
+        what = "was deleted after its delivery" if source.place is Place.DELETED else "is gone from the share"
+        raise _Cannot(f"cannot run again: its source {what}. Drop the file into the inbox instead")
+    if route is None:
+        return
+    root = {Place.DONE: route.done, Place.FAILED: route.failed}.get(source.place, route.inbox)
+    path = source.path if source.place is Place.INBOX else source.stored or source.path
+    try:
+        there = look(root, [path])[path] is not None
+    except ShareOffline:
+        return
+    if not there:
+        raise _Cannot(
+            f"cannot run again: its source is not in {source.place}/ any more. Drop the file into the inbox instead"
+        )
+
+
+def _require_fit(route: "Route", source: "Source") -> None:
+    """Raises _Cannot for a file that the route does not take: sending it would only be refused."""
+    from renderdrop.intake.refuse import refusal
+
+    if reason := refusal(route, source.path, "file"):
+        raise _Cannot(f"cannot run again: {reason.rstrip('.')}")

@@ -85,7 +85,7 @@ def _share(loaded: "Loaded", route: "Route") -> None:
         try:
             online(Folders(route.inbox, route.outbox, route.done, route.failed))
         except ShareOffline as fault:
-            raise _No(f"the share is offline: {fault.sentence}.") from None
+            raise _No(f"the share is offline: {fault.sentence.rstrip('.')}.") from None
 
 
 def _ignored(loaded: "Loaded", rel: str) -> None:
@@ -115,7 +115,7 @@ def _known(loaded: "Loaded", route: "Route", rel: str, entry: "Entry | None") ->
     from renderdrop.ledger import engine, queries
 
     path = ledger_of(loaded)
-    if not path.exists() or entry is None:
+    if not path.exists():
         return False
     with engine.view(path) as conn:
         known: Known | None = queries.known_paths(conn, route.name, [rel]).get(rel)
@@ -125,7 +125,7 @@ def _known(loaded: "Loaded", route: "Route", rel: str, entry: "Entry | None") ->
     if known.open:
         fact("taken", f"it is job {past[0].id} already, which is {past[0].state}; see `renderdrop show {past[0].id}`")
         return True
-    if (known.size, known.mtime_ns) == (entry.size, entry.mtime_ns):
+    if entry is not None and (known.size, known.mtime_ns) == (entry.size, entry.mtime_ns):
         raise _No(
             f"it is unchanged since job {past[0].id}, which is {past[0].state}, and is remembered; "
             f"change it, or run `renderdrop retry {past[0].id}`."
@@ -137,7 +137,7 @@ def _fits(route: "Route", rel: str, entry: "Entry | None") -> None:
     from renderdrop.intake.refuse import refusal
 
     if reason := refusal(route, rel, entry.kind if entry is not None else "file"):
-        raise _No(f"{reason} It would go to failed/ with that sentence.")
+        raise _No(f"{reason.rstrip('.')}. It would go to failed/ with that sentence.")
     if entry is not None and entry.size == 0:
         raise _No("it is empty; it is left where it is until it grows.")
 

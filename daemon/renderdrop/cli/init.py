@@ -5,6 +5,7 @@ file could hold.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ def make(folder: Path, first: First, more: str = "") -> Path:
 def text(first: First, *, local: bool = True) -> str:
     """The settings file. `local`: beside it is a place for the ledger, which no network file system is."""
     route = _quoted(first.route)
+    key = first.route if re.fullmatch(r"[A-Za-z0-9_-]+", first.route) else route
     clusters = ", ".join(_quoted(cluster) for cluster in first.clusters)
     state = 'state_dir = "state"' if local else '# state_dir = "/var/lib/renderdrop"'
     return f"""\
@@ -102,7 +104,7 @@ base_url = {_quoted(first.base_url)}
 # The ledger's folder, on a local disk.
 {state}
 
-[routes.{route}]
+[routes.{key}]
 # Relative to this file; it holds inbox, outbox, done and failed.
 folder = {route}
 # The workflow's id on the platform.

@@ -119,6 +119,7 @@ def _table(listed: "Sequence[Job]") -> None:
     rows(
         columns,
         ((j.id, j.route, j.state.value, j.source.path, j.cluster, doing(j), when(j), _note(j)) for j in listed),
+        wrapped=(3, 7),
     )
 
 

@@ -118,7 +118,8 @@ def no_ledger(path: Path) -> str:
 def require_ledger(path: Path, wanted: Sequence[str]) -> None:
     """End with a usage error where jobs are named and no ledger is there to know them."""
     if not path.exists():
-        raise typer.BadParameter(f"no job {', '.join(shown(w) for w in wanted)} is known. {no_ledger(path)}")
+        names = "".join(f" {shown(name)}" for name in wanted)
+        raise typer.BadParameter(f"there is no job{names}. {no_ledger(path)}")
 
 
 def job_named(conn: "Connection", wanted: str) -> "Job":

@@ -7,7 +7,7 @@ names that are no UTF-8 come out of it unchanged (as the escapes of lone surroga
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from renderdrop.model.names import shown
@@ -39,25 +39,32 @@ def hint(text: str) -> None:
     print(shown(text), file=sys.stderr)
 
 
-def rows(columns: Sequence[str], cells: Iterable[Sequence[str | None]], title: str = "") -> None:
-    """A table; where nobody reads it, one row a line, separated by tabs, without a head."""
+def rows(columns: Sequence[str], cells: Iterable[Sequence[str | None]], wrapped: Collection[int]) -> None:
+    """A table; where nobody reads it, one row a line, separated by tabs, without a head.
+
+    `wrapped` are the columns that give way where room is short: by further lines, the last one by being cut.
+    """
     lines = [[shown(cell) if cell else NOTHING for cell in row] for row in cells]
     if not on_terminal():
         for line in lines:
             print("\t".join(line))
         return
-    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-    table.columns[0].no_wrap = True
+    # A person is spared columns that say nothing.
+    used = [i for i in range(len(columns)) if any(line[i] != NOTHING for line in lines)]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for i in used:
+        table.add_column(columns[i], overflow="fold", no_wrap=i not in wrapped)
     for line in lines:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in line))
-    Console(highlight=False).print(table)
+        cells_used = [Text(line[i], style=STYLES.get(line[i], "")) for i in used]
+        if used and used[-1] in wrapped:
+            cells_used[-1].no_wrap, cells_used[-1].overflow = True, "ellipsis"
+        table.add_row(*cells_used)
+    if lines:
+        Console(highlight=False).print(table)
 
 
 def fact(name: str, value: str | None, *, indent: int = 0) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or the beginning of it.")],
+    job: Annotated[str, typer.Argument(help="The job's id, or the beginning of it.")],
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:

@@ -36,7 +36,7 @@ def base_name(pattern: str, *, stem: str, route: str, job: str, task: str, date:
         "stem": stem, "route": clean(route), "job": job, "task": clean(task, "task"), "date": date,
         "workflow": clean(workflow, "workflow"),
     }  # fmt: skip
-    base = re.sub(r"\{(\w+)\}", lambda m: values[m[1]], pattern).strip().lstrip(".")
+    base = re.sub(r"\{(\w+)\}", lambda m: values[m[1]], pattern).lstrip(".")
     return base or stem
 
 

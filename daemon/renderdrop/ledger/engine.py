@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -31,7 +31,7 @@ def open_engine(path: Path, *, write: bool) -> Engine:
     """An engine on an existing or new file; `write` takes the write lock at BEGIN, so that a
     transaction never has to be upgraded and cannot deadlock."""
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),  # no text: a folder's name may hold a "?"
         poolclass=NullPool if write else QueuePool,
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
     )

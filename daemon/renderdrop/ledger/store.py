@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from renderdrop.ledger import engine
 from renderdrop.model.errors import LedgerBroken
@@ -132,6 +132,8 @@ class Ledger:
                 try:
                     with conn.begin_nested():
                         told.append((errand, errand.deed(conn), None))
+                except IntegrityError as error:
+                    told.append((errand, None, error))  # the deed's own doing, as the savepoint undid
                 except DatabaseError:
                     raise  # the file itself: none of the batch stands
                 except Exception as error:  # noqa: BLE001 - handed to whoever asked for the deed

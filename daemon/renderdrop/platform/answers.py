@@ -6,6 +6,7 @@ sorted by `client` and `apps`, which know how much had been sent.
 
 import email.utils
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,13 +94,24 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds to wait, from a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return float(value.strip()[:9])
     try:
         moment = email.utils.parsedate_to_datetime(value)
         return max(0.0, (moment - now).total_seconds())
     except (TypeError, ValueError):
         return None
+
+
+def number(value: Any) -> float | None:
+    """A finite number out of JSON, written as one or as a text; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _is_zero(code: object) -> bool:

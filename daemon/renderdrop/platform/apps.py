@@ -6,7 +6,6 @@ second time by itself: whoever calls has committed the intent for exactly one re
 """
 
 import json
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +15,8 @@ from urllib.parse import quote
 from renderdrop.model.errors import Busy, Temporary, Unknown
 from renderdrop.model.job import Level, Output, Remark
 from renderdrop.model.route import Scalar
-from renderdrop.platform.answers import Nonsense, OwnError, data
-from renderdrop.platform.client import CALL_DEADLINE, Client
+from renderdrop.platform.answers import Nonsense, OwnError, data, number
+from renderdrop.platform.client import ANSWER, CALL_DEADLINE, Client
 from renderdrop.platform.multipart import FilePart, Multipart
 
 RUN: Final = "/openapi/v1/workflow/apps/run"
@@ -71,7 +70,7 @@ async def run(client: Client, request: Request, before_last: Callable[[], Awaita
     """Submit once; returns the task's id. Raises Refused, Busy, Temporary, Unknown, PlatformDown, or what a
     file's stream or `before_last` raised (then the request never left whole)."""
     body = Multipart(fields(request), request.files, before_last)
-    deadline = 2 * CALL_DEADLINE + sum(part.size for part in request.files) / SLOWEST_UPLOAD
+    deadline = CALL_DEADLINE + ANSWER + sum(part.size for part in request.files) / SLOWEST_UPLOAD
     try:
         return task_id(data(await client.post(RUN, body.body(), body.headers, deadline), now))
     except (Busy, OwnError):
@@ -116,10 +115,8 @@ def read_progress(found: Any) -> tuple[float | None, str | None]:
     """Percentage (0 to 100) and the title of the node at work; None for what is missing."""
     if not isinstance(found, dict):
         return None, None
-    total = found.get("total_progress")
-    percent = None
-    if isinstance(total, (int, float)) and not isinstance(total, bool) and math.isfinite(total):
-        percent = min(100.0, max(0.0, float(total)))
+    total = number(found.get("total_progress"))
+    percent = None if total is None else min(100.0, max(0.0, total))
     current = found.get("curr_node")
     title = current.get("title") if isinstance(current, dict) else None
     return percent, title if isinstance(title, str) and title.strip() else None
@@ -129,17 +126,19 @@ def read_outputs(found: Any, base_url: str, strange: list[str]) -> tuple[tuple[O
     """Media rows as outputs, warning and error rows as remarks, in their order."""
     outputs: list[Output] = []
     remarks: list[Remark] = []
+    if found is not None and not isinstance(found, list):
+        strange.append(f"outputs that are no list but {type(found).__name__}")
     for row in found if isinstance(found, list) else []:
         if not isinstance(row, dict):
             strange.append("an output row that is no object")
             continue
         node_id, title = _text(row.get("id")), _text(row.get("title"))
-        kind, value = row.get("error_type"), row.get("output")
+        kind, value = _text(row.get("error_type")).strip().lower(), row.get("output")
         if kind in ("warning", "error"):
             remarks.append(Remark(Level(kind), _text(value) or f"({kind} without a text)", node_id, title))
         elif isinstance(value, str) and value.strip():
             if kind != "info":
-                strange.append(f"error_type {str(kind)[:40]!r}")
+                strange.append(f"error_type {kind[:40]!r}")
             outputs.append(Output(len(outputs), node_id, title, output_url(value.strip(), base_url)))
         else:
             strange.append(f"an output row of node {node_id or '?'} without a value")

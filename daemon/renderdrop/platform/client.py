@@ -27,6 +27,8 @@ BODY_CAP: Final = 4 * 2**20
 CONNECT: Final = 10.0
 IDLE: Final = 60.0
 """Seconds: to connect; of silence while reading or writing. DESIGN leaves both to us."""
+ANSWER: Final = 120.0
+"""Seconds to wait for the answer to a submission. Long on purpose: giving up too early may pay twice."""
 CALL_DEADLINE: Final = 45.0
 """Seconds for a whole call with a small body, however slowly the answer drips."""
 
@@ -108,7 +110,11 @@ class Client:
         """Send a streamed body. What the stream itself raises comes through unchanged."""
         async with self._uploads.one() as client:
             request = client.build_request(
-                "POST", self.base_url + path, headers={**headers, **self._headers(self.base_url)}, content=content
+                "POST",
+                self.base_url + path,
+                headers={**headers, **self._headers(self.base_url)},
+                content=content,
+                timeout=httpx.Timeout(IDLE, connect=CONNECT, read=ANSWER),
             )
             return await self._exchange(client, request, deadline)
 
@@ -116,9 +122,9 @@ class Client:
     async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
         """A download's response, its body unread. The token goes along only to the platform's own origin."""
         async with self._downloads.one() as client:
-            request = client.build_request("GET", url, headers={**headers, **self._headers(url)})
             response: httpx.Response | None = None
             try:
+                request = client.build_request("GET", url, headers={**headers, **self._headers(url)})
                 response = await client.send(request, stream=True)
                 yield response
             except httpx.HTTPError as error:

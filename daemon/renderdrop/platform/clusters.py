@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from renderdrop.platform.answers import Nonsense, data
+from renderdrop.platform.answers import Nonsense, data, number
 from renderdrop.platform.client import Client
 
 STATUS: Final = "/openapi/v1/workflow/cluster/all_active_clusters_status"
@@ -38,7 +38,8 @@ def read_clusters(found: Any) -> tuple[ClusterStatus, ...]:
 
 
 def _whole(value: Any, otherwise: int) -> int:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
+    found = number(value)
+    return otherwise if found is None else int(found)
 
 
 def _ceiling(value: Any) -> int | None:

@@ -20,7 +20,7 @@ from renderdrop.platform.client import Client
 CHUNK: Final = 2**20
 """Bytes gathered before they go to the disk: one trip to a thread each."""
 _REDIRECTS: Final = 5
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
 class Missing(Temporary):
@@ -53,11 +53,11 @@ class Transfer:
             await sink.restart()
         url = self.url
         for _ in range(_REDIRECTS + 1):
-            if urlsplit(url).scheme not in ("http", "https"):
+            if _scheme(url) not in ("http", "https"):
                 raise Undeliverable("the platform's output is at an address that is neither http nor https")
             async with client.stream(url, self._range(sink)) as response:
                 if 300 <= response.status_code < 400 and "location" in response.headers:
-                    url = urljoin(url, response.headers["location"])
+                    url = _joined(url, response.headers["location"])
                     continue
                 await self._accept(response, sink, now)
                 return
@@ -69,11 +69,14 @@ class Transfer:
         return {"Range": f"bytes={sink.size}-", "If-Range": self._validator}
 
     async def _accept(self, response: httpx.Response, sink: Sink, now: datetime) -> None:
+        if response.status_code == 416:
+            self._validator = None  # we hold more than there is: next time from the beginning
         _judge(response, now)
         length = _length(response)
         if response.status_code == 206:
             self._check_range(response, sink)
-            self._total = sink.size + length if length is not None else self._total
+            if self._total is None and length is not None:
+                self._total = sink.size + length
         else:
             if sink.size:
                 await sink.restart()
@@ -83,6 +86,8 @@ class Transfer:
         self._check_cap(self._total or 0)
         await self._drain(response, sink)
         if self._total is not None and sink.size != self._total:
+            if sink.size > self._total:
+                self._validator = None
             raise Temporary(f"the download was cut at {sink.size} of {self._total} bytes")
         if sink.size == 0:
             raise Nonsense("the output is empty")
@@ -90,7 +95,11 @@ class Transfer:
     def _check_range(self, response: httpx.Response, sink: Sink) -> None:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
         total = found[3] if found else "*"
-        if found is None or int(found[1]) != sink.size or (total != "*" and self._total not in (None, int(total))):
+        other = total != "*" and self._total not in (None, int(total))
+        etag, known = response.headers.get("etag"), self._validator or ""
+        if etag is not None and known.startswith('"') and etag != known:
+            other = True  # another version than the one that was begun, whatever If-Range said
+        if found is None or int(found[1]) != sink.size or other:
             self._validator = None  # next time from the beginning
             raise Nonsense("the platform answered with another part of the file than was asked for")
         if total != "*":
@@ -130,6 +139,20 @@ def _judge(response: httpx.Response, now: datetime) -> None:
     if status in (404, 410):
         raise Missing(f"the platform does not have the output any more (HTTP {status})")
     raise Temporary(f"the output could not be fetched (HTTP {status})", wait)
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise Nonsense("the output's address leads to one that cannot be read") from None
 
 
 def _length(response: httpx.Response) -> int | None:

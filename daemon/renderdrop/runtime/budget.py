@@ -10,13 +10,17 @@ class Budget:
 
     def __init__(self, rate: float, now: float) -> None:
         self.rate = rate
-        self._capacity = max(1.0, rate / 4)
-        self._tokens = self._capacity
+        self._tokens = self.capacity
         self._at = now
+
+    @property
+    def capacity(self) -> float:
+        """Calls that may be made at once after a rest. The rate may be changed while we run."""
+        return max(1.0, self.rate / 4)
 
     def take(self, now: float) -> bool:
         """Spend one call, if there is one left."""
-        self._tokens = min(self._capacity, self._tokens + max(0.0, now - self._at) * self.rate)
+        self._tokens = min(self.capacity, self._tokens + max(0.0, now - self._at) * self.rate)
         self._at = max(self._at, now)
         if self._tokens < 1.0:
             return False
@@ -28,7 +32,7 @@ class Budget:
         if self.take(now):
             return 0.0
         self._tokens -= 1.0
-        return -self._tokens / self.rate
+        return (self._at - now) - self._tokens / self.rate  # a pause comes on top
 
     def pause(self, now: float, seconds: float) -> None:
         """Nothing more until then: the platform asked for it. Spent tokens come back only afterwards."""

@@ -1,0 +1,134 @@
+"""The real program as a subprocess, a settings folder of its own, and ledgers made without a daemon."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from renderdrop.ledger import engine, moves
+from renderdrop.ledger.moves import Arrival
+from renderdrop.model.lifecycle import State
+from renderdrop.sandbox import Sandbox, SandboxOptions
+from renderdrop.settings import Loaded, load
+
+TOKEN = "AI-sandbox"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a call of the program ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Awaitable[Ended]]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The environment of the program: nothing of the tester's own settings, a home of its own."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RENDERDROP_", "XDG_"))}
+    home = tmp_path / "home"
+    home.mkdir()
+    return {**kept, "HOME": str(home), "RENDERDROP_TOKEN": TOKEN}
+
+
+@pytest.fixture
+def call(environ: dict[str, str], tmp_path: Path) -> Call:
+    """Runs `python -m renderdrop …` to its end; keyword arguments are variables (None takes one away)."""
+
+    async def run(*argv: str | Path, cwd: Path = tmp_path, **variables: str | None) -> Ended:
+        env = {key: value for key, value in {**environ, **variables}.items() if value is not None}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "renderdrop", *map(str, argv), cwd=cwd, env=env, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), 60)
+        except TimeoutError:
+            process.kill()
+            raise
+        assert process.returncode is not None
+        return Ended(process.returncode, out.decode(), err.decode())
+
+    return run
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A quick stand-in of the platform."""
+    async with Sandbox(SandboxOptions(token=TOKEN, render_seconds=(0.05, 0.1), boot_seconds=0.05)) as running:
+        yield running
+
+
+class Desk:
+    """A settings folder with one route, and a ledger that tests fill by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "renderdrop.toml"
+        self.home = folder / "first"
+        self._at = 0
+
+    def write(self, base_url: str = "http://127.0.0.1:9", route: str = "", top: str = "") -> None:
+        """The settings file; `route` and `top` are further lines of the route and before it."""
+        for name in ("inbox", "outbox", "done", "failed"):
+            (self.home / name).mkdir(parents=True, exist_ok=True)
+        self.config.write_text(
+            f'[platform]\nbase_url = "{base_url}"\n[daemon]\nstate_dir = "state"\n[intake]\nsettle = "100ms"\n{top}\n'
+            '[routes.first]\nfolder = "first"\nworkflow_id = "1234"\nclusters = ["GPU-4090", "GPU-A800"]\n'
+            f'inputs = {{ input_image = "image" }}\n{route}\n'
+        )
+
+    @property
+    def loaded(self) -> Loaded:
+        return load(self.config, {"RENDERDROP_TOKEN": TOKEN})
+
+    @contextmanager
+    def ledger(self) -> Iterator[Connection]:
+        """One transaction; makes the ledger at the first."""
+        path = engine.ledger_path(self.folder / "state")
+        path.parent.mkdir(exist_ok=True)
+        engine.prepare(path)
+        with engine.transaction(path) as conn:
+            yield conn
+
+    def at(self) -> str:
+        """The next moment."""
+        self._at += 1
+        return f"2026-01-01T00:00:00.{self._at:03}Z"
+
+    def job(self, job_id: str, path: str, *states: State, drop: bool = True, **changes: Any) -> None:
+        """A job that went through these states; `changes` come with the last. `drop`: its file lies in the inbox."""
+        size, mtime_ns = 1, 1
+        if drop:
+            file = self.home / "inbox" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"x")
+            size, mtime_ns = file.stat().st_size, file.stat().st_mtime_ns
+        with self.ledger() as conn:
+            arrival = Arrival(job_id, path, size, mtime_ns, self.at())
+            moves.adopt(conn, self.at(), self.loaded.routes[0], [arrival])
+            frm = State.QUEUED
+            for to in states:
+                more = changes if to is states[-1] else {}
+                assert moves.move(conn, job_id, frm, to, self.at(), f"to {to}", **more)
+                frm = to
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A settings folder, its file written."""
+    made = Desk(tmp_path / "desk")
+    made.folder.mkdir()
+    made.write()
+    return made
