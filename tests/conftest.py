@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -152,12 +153,18 @@ def route(make_route: Callable[..., Route]) -> Route:
     return made
 
 
-@pytest.fixture
-def ledger_file(tmp_path: Path) -> Path:
-    """A new ledger, at the newest revision."""
-    path = tmp_path / "ledger.sqlite"
+@pytest.fixture(scope="session")
+def new_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Migrated once and copied from then on: making one costs as much as most tests."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
     engine.prepare(path)
     return path
+
+
+@pytest.fixture
+def ledger_file(tmp_path: Path, new_ledger: Path) -> Path:
+    """A new ledger, at the newest revision."""
+    return Path(shutil.copy(new_ledger, tmp_path / "ledger.sqlite"))
 
 
 @pytest.fixture

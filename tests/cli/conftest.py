@@ -63,6 +63,23 @@ def call(environ: dict[str, str], tmp_path: Path) -> Call:
     return run
 
 
+Eventually = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Waits until an asynchronous look gives something true, and gives that; forty seconds at most."""
+
+    async def wait(look: Callable[[], Awaitable[Any]]) -> Any:
+        async with asyncio.timeout(40):
+            while True:
+                if found := await look():
+                    return found
+                await asyncio.sleep(0.05)
+
+    return wait
+
+
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A quick stand-in of the platform."""

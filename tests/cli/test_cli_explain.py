@@ -39,7 +39,7 @@ async def test_a_file_that_is_not_there_yet_is_explained_all_the_same(call: "Cal
         (".hidden.png", "the rule .*"),
         ("a.png.part", "*.part"),
         ("@eaDir/a.png", "@eaDir"),
-        ("a.psd", "**/*.psd"),
+        ("a.psd", "*.psd"),
         ("film.mp4", "an image"),
         ("empty.png", "empty"),
         ("link.png", "symbolic link"),

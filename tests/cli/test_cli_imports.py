@@ -3,8 +3,12 @@
 import asyncio
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Desk
 
 _PROGRAM = """
 import sys
@@ -24,7 +28,7 @@ _HEAVY = {"aiohttp", "PIL", "httpx", "watchdog", "apscheduler", "alembic"}
     [
         (["--help"], _HEAVY | {"sqlalchemy", "pydantic", "structlog", "asyncio", "rich"}),
         (["--version"], _HEAVY | {"sqlalchemy", "pydantic", "structlog", "asyncio", "rich"}),
-        (["demo", "--help"], _HEAVY | {"sqlalchemy", "pydantic", "structlog"}),
+        (["demo", "--help"], _HEAVY | {"sqlalchemy", "structlog", "asyncio"}),
         (["jobs"], _HEAVY | {"structlog", "rich"}),
         (["show", "0"], _HEAVY | {"structlog", "rich"}),
         (["explain", "x.png"], _HEAVY | {"structlog", "rich"}),

@@ -9,8 +9,9 @@ import pty
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from PIL import Image
 
 from renderdrop.ledger import moves
@@ -18,7 +19,7 @@ from renderdrop.model.lifecycle import State
 from renderdrop.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Desk
+    from tests.cli.conftest import Call, Desk, Eventually
 
 
 def picture() -> bytes:
@@ -86,9 +87,12 @@ def _read_all(fd: int) -> str:
 
 async def test_a_second_daemon_on_the_same_state_is_refused(call: "Call", desk: "Desk") -> None:
     (desk.folder / "state").mkdir()
-    with open(desk.folder / "state/renderdrop.lock", "w") as lock:
+    lock = os.open(desk.folder / "state/renderdrop.lock", os.O_RDWR | os.O_CREAT)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ended = await call("run", "-c", desk.config)
+    finally:
+        os.close(lock)
     assert ended.code == 1
     assert "another renderdrop" in ended.err
     assert "Traceback" not in ended.err
@@ -144,23 +148,28 @@ async def test_clusters_of_a_platform_that_is_away_are_told_in_a_sentence(call: 
 
 
 async def test_a_cancel_reaches_a_running_daemon(
-    call: "Call", desk: "Desk", sandbox: Sandbox, environ: dict[str, str]
+    call: "Call", desk: "Desk", sandbox: Sandbox, environ: dict[str, str], eventually: "Eventually"
 ) -> None:
-    desk.write(sandbox.base_url, route="after = 'move'")
-    sandbox.faults = [{"call": "run", "do": "status", "status": 503, "every": 1, "retry_after": 60}]
+    desk.write(sandbox.base_url)
+    sandbox.faults = [{"call": "run", "do": "status", "status": 503, "headers": {"Retry-After": "60"}}]
+    (desk.home / "inbox/a.png").write_bytes(picture())
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "renderdrop", "run", "-c", str(desk.config), env=environ,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+
+    async def jobs() -> Any:
+        ended = await call("jobs", "--json", "-c", desk.config)
+        assert ended.code == 0, ended.err  # even while the daemon is making its ledger
+        return json.loads(ended.out)
+
+    async def told() -> bool:
+        return (desk.home / "failed/a.png.error.txt").exists()
+
     try:
-        assert process.stderr is not None
-        (desk.home / "inbox").joinpath("a.png").write_bytes(picture())
-        async with asyncio.timeout(30):
-            while not (rows := json.loads((await call("jobs", "--json", "-c", desk.config)).out)):
-                await asyncio.sleep(0.1)
-            assert (await call("cancel", rows[0]["id"], "-c", desk.config)).code == 0
-            while not (desk.home / "failed/a.png.error.txt").exists():
-                await asyncio.sleep(0.1)
+        [row] = await eventually(jobs)
+        assert (await call("cancel", row["id"], "-c", desk.config)).code == 0
+        await eventually(told)
     finally:
         process.send_signal(signal.SIGTERM)
         await process.communicate()
@@ -182,23 +191,27 @@ async def test_the_demo_plays_to_its_end_and_keeps_what_it_made(call: "Call", tm
     assert "left as it is" in again.err
 
 
-async def test_an_interrupted_demo_leaves_no_process_and_no_folder(environ: dict[str, str], tmp_path: Path) -> None:
+async def test_an_interrupted_demo_leaves_no_process_and_no_folder(
+    environ: dict[str, str], tmp_path: Path, eventually: "Eventually"
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "renderdrop", "demo", env={**environ, "TMPDIR": str(scratch)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(40):
-        while not list(scratch.glob("renderdrop-demo-*/portrait/inbox/*.png")):
-            await asyncio.sleep(0.05)
-        [lock] = scratch.glob("renderdrop-demo-*/state/renderdrop.lock")
-        child = int(lock.read_text())
-        process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
+
+    async def daemon() -> list[str]:
+        dropped = list(scratch.glob("renderdrop-demo-*/portrait/inbox/*.png"))
+        return [lock.read_text() for lock in scratch.glob("renderdrop-demo-*/state/renderdrop.lock") if dropped]
+
+    [pid] = await eventually(daemon)
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode not in (0, None)
     assert b"Traceback" not in err
-    assert not Path(f"/proc/{child}").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
     assert list(scratch.iterdir()) == []
 
 

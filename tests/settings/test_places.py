@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.settings.conftest import Place
 
 
@@ -72,9 +74,15 @@ def test_a_neighbour_whose_name_begins_alike_is_no_nested_folder(place: Place) -
 
 def test_an_inbox_that_was_there_before_is_offline_and_no_problem(place: Place) -> None:
     text = place.ROUTE + route("b", folder="nas/b") + route("c", folder="nas/c")
-    known = [place.root / "nas/b/inbox"]
+    asked: list[Path] = []
+
+    def known(state_dir: Path) -> list[Path]:
+        asked.append(state_dir)
+        return [place.root / "nas/b/inbox"]
+
     assert set(place.problems(text, known_inboxes=known)) == {"routes.c.folder"}
     assert len(place.load(place.ROUTE + route("b", folder="nas/b"), known_inboxes=known).routes) == 2
+    assert {state_dir.name for state_dir in asked} == {"renderdrop"}
 
 
 def test_a_link_that_leads_in_a_circle_is_told(place: Place) -> None:

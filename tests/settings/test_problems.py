@@ -83,7 +83,7 @@ def test_a_wrong_folder_key_is_told_once(place: Place) -> None:
         ("silence = 0", "silence", "must be a duration between"),
         (f"silence = {10**400}", "silence", "must be a duration between"),
         ('max_output = "big"', "max_output", "is not a size"),
-        (f'max_output = "{"9" * 400}TB"', "max_output", "must be a size between"),
+        (f'max_output = "{"9" * 400}TB"', "max_output", "is not a size"),
         ('enabled = "perhaps"', "enabled", "must be true or false"),
         ('output_name = "{name}"', "output_name", "not {name}"),
         ('output_name = "{stem.__class__}"', "output_name", "knows only {stem}"),

@@ -45,11 +45,7 @@ def test_a_dozen_random_kills_under_a_stream_of_files_lose_nothing(
     def stream() -> None:
         for path, data in dropped.items():
             share.drop(path, data)
-            if over.wait(0.5):
-                pause = 0.0
-            else:
-                pause = chance.uniform(0.0, 0.2)
-            time.sleep(pause)
+            over.wait(0.6)
 
     people = threading.Thread(target=stream)
     people.start()
@@ -62,11 +58,7 @@ def test_a_dozen_random_kills_under_a_stream_of_files_lose_nothing(
     over.set()
     people.join()
     daemon.start()
-    while not share.at_rest(done=FILES):
-        # Unknown twice: it waits for a person, who lets it go on.
-        daemon.wait(lambda: share.at_rest(done=FILES) or daemon.jobs(State.HELD), "all are delivered, or one is held")
-        for job in daemon.jobs(State.HELD):
-            assert daemon.run("release", job.id).returncode == 0
+    daemon.wait_with_a_person(done=FILES)
     share.check_delivered(platform, dropped)
     times_paid = Counter(task["files"][0]["sha256"] for task in platform.tasks())
     for sidecar in share.sidecars():

@@ -15,8 +15,8 @@ def outcomes(sidecar: dict[str, Any]) -> list[str]:
     return [submission["outcome"] for submission in sidecar["submissions"]]
 
 
-EVERY_CALL_FAILS_NOW_AND_THEN = [
-    # A lost answer costs a second task and, twice for one file, a person's decision: one is enough here.
+EVERY_CALL_FAILS_NOW_AND_THEN: list[dict[str, Any]] = [
+    # A lost answer costs a second task and, twice for one file, a person's decision: once is enough here.
     {"call": "run", "do": "html", "every": 7, "count": 1},
     {"call": "run", "do": "status", "status": 503, "envelope": True, "chance": 0.08},
     {"call": "any", "do": "status", "status": 429, "retry_after": 1, "chance": 0.03},
@@ -41,7 +41,7 @@ def test_thirty_files_arrive_whole_while_every_call_fails_now_and_then(
     platform.faults(*EVERY_CALL_FAILS_NOW_AND_THEN)
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(30)}
     daemon.start()
-    daemon.wait_at_rest(done=30, within=100)
+    daemon.wait_with_a_person(done=30, within=100)
     share.check_delivered(platform, dropped)
     unknown = sum(outcomes(sidecar).count("unknown") for sidecar in share.sidecars())
     assert len(platform.tasks()) <= 30 + unknown
@@ -49,7 +49,7 @@ def test_thirty_files_arrive_whole_while_every_call_fails_now_and_then(
     daemon.stop()
 
 
-@pytest.mark.parametrize("platform", [{"render_seconds": (2.0, 2.0)}], indirect=True)
+@pytest.mark.parametrize("platform", [{"render_seconds": (4.0, 4.0)}], indirect=True)
 def test_while_the_token_is_refused_everything_waits_and_then_goes_on_by_itself(
     platform: "Platform", daemon: "Daemon", share: "Share"
 ) -> None:
@@ -62,7 +62,8 @@ def test_while_the_token_is_refused_everything_waits_and_then_goes_on_by_itself(
     daemon.wait_for(State.QUEUED, 3)
     told = json.loads(daemon.run("jobs", "--json").stdout)
     assert sorted(job["state"] for job in told) == ["queued"] * 3 + ["submitted"] * 3
-    assert "token" in daemon.run("jobs").stdout
+    for_people = daemon.run("jobs")
+    assert "refuses the token" in for_people.stdout + for_people.stderr
     daemon.wait(lambda: daemon.events("platform_goes_on"), "the platform is back")
     assert not share.files(share.failed)
     daemon.wait_at_rest(done=6)

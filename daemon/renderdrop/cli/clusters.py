@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from renderdrop.cli.check import ask
-from renderdrop.cli.opening import Config, ledger_of, opened
+from renderdrop.cli.opening import Config, has_ledger, ledger_of, opened
 from renderdrop.cli.paper import as_json, hint, rows
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def clusters(
 def _ours(loaded: "Loaded") -> dict[str, tuple[int, int]]:
     """(waiting, running) of our tasks by cluster."""
     path = ledger_of(loaded)
-    if not path.exists():
+    if not has_ledger(path):
         return {}
     from renderdrop.ledger import engine, queries
 

@@ -75,9 +75,9 @@ def _run_again(conn: "Connection", job: "Job", at: str, *, loaded: "Loaded") -> 
         raise _Cannot(f"has not ended, it is {job.state}: {way}")
     route = next((route for route in loaded.routes if route.name == job.route), None)
     fetched = job.paid and job.times.delivered is None
-    for source in job.sources:
+    for source in job.sources if not fetched else ():
         _require_source(route, source)
-        if route is not None and not fetched:
+        if route is not None:
             _require_fit(route, source)
     if not moves.retry(conn, job.id, job.state, at):
         raise _Cannot(_MOVED_ON)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from renderdrop.cli.jobs import tell_troubles
-from renderdrop.cli.opening import Config, ledger_of, opened
+from renderdrop.cli.opening import Config, has_ledger, ledger_of, opened
 from renderdrop.cli.paper import fact, line
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _share(loaded: "Loaded", route: "Route") -> None:
     from renderdrop.share.marker import Folders, online
 
     path = ledger_of(loaded)
-    if not path.exists():
+    if not has_ledger(path):
         return  # never run: nothing has been seen, so nothing is missing
     with engine.view(path) as conn:
         seen = queries.seen_inboxes(conn)
@@ -115,7 +115,7 @@ def _known(loaded: "Loaded", route: "Route", rel: str, entry: "Entry | None") ->
     from renderdrop.ledger import engine, queries
 
     path = ledger_of(loaded)
-    if not path.exists():
+    if not has_ledger(path):
         return False
     with engine.view(path) as conn:
         known: Known | None = queries.known_paths(conn, route.name, [rel]).get(rel)

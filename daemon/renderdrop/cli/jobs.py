@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from renderdrop.cli.opening import Config, ledger_of, no_ledger, opened
+from renderdrop.cli.opening import Config, has_ledger, ledger_of, no_ledger, opened
 from renderdrop.cli.paper import as_json, hint, line, on_terminal, rows
 from renderdrop.model.lifecycle import State
 
@@ -37,7 +37,7 @@ def jobs(
         known = ", ".join(loaded.settings.routes) or "none"
         raise typer.BadParameter(f"there is no route {route}; the settings have: {known}", param_hint="--route")
     path = ledger_of(loaded)
-    if not path.exists():
+    if not has_ledger(path):
         hint(no_ledger(path))
         if json:
             as_json([])

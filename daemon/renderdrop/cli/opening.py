@@ -63,21 +63,7 @@ def read(path: Path, *, platform: bool) -> "Loaded":
     environ = dict(os.environ)
     if not platform:
         environ["RENDERDROP_TOKEN"] = "not-needed"  # noqa: S105  whoever only asks the ledger need not have it
-    asked: list[Path] = []
-
-    def network_fs(at: Path) -> str | None:
-        asked.append(at)
-        return network_file_system(at)
-
-    try:
-        return load(path, environ, network_fs=network_fs)
-    except BrokenSettings:
-        # A folder that is missing is no fault where the ledger knows its share: it is offline. Where the ledger is
-        # was asked on the way here.
-        known = _seen_inboxes(asked)
-        if not known:
-            raise
-        return load(path, environ, network_fs=network_fs, known_inboxes=known)
+    return load(path, environ, network_fs=network_file_system, known_inboxes=_seen_inboxes)
 
 
 def network_file_system(path: Path) -> str | None:
@@ -88,16 +74,18 @@ def network_file_system(path: Path) -> str | None:
     return mount.fs_type if mount.network else None
 
 
-def _seen_inboxes(state_dirs: Collection[Path]) -> Collection[Path]:
+def _seen_inboxes(state_dir: Path) -> Collection[Path]:
+    """A folder that is missing is no fault of the settings where the ledger knows its share: it is offline."""
+    path = state_dir / "ledger.sqlite"
+    if not path.exists():  # before anything heavy is imported
+        return ()
     from renderdrop.ledger import engine, queries
 
-    for state_dir in state_dirs:
-        try:
-            with engine.view(engine.ledger_path(state_dir)) as conn:
-                return queries.seen_inboxes(conn)
-        except Fault:
-            continue  # no ledger, or one that its own command will complain about
-    return ()
+    try:
+        with engine.view(path) as conn:
+            return queries.seen_inboxes(conn)
+    except Fault:
+        return ()  # one that its own command will complain about
 
 
 def ledger_of(loaded: "Loaded") -> Path:
@@ -105,6 +93,21 @@ def ledger_of(loaded: "Loaded") -> Path:
     from renderdrop.ledger.engine import ledger_path
 
     return ledger_path(loaded.state_dir)
+
+
+def has_ledger(path: Path) -> bool:
+    """Whether there is one to look into; one that a daemon is only just making is none yet."""
+    if not path.exists():
+        return False
+    from renderdrop.ledger import engine
+
+    try:
+        with engine.view(path):
+            return True
+    except engine.NoLedger:
+        return False
+    except Fault:
+        return True  # damaged, older or newer: whoever opens it next says so
 
 
 def no_ledger(path: Path) -> str:
@@ -117,7 +120,7 @@ def no_ledger(path: Path) -> str:
 
 def require_ledger(path: Path, wanted: Sequence[str]) -> None:
     """End with a usage error where jobs are named and no ledger is there to know them."""
-    if not path.exists():
+    if not has_ledger(path):
         names = "".join(f" {shown(name)}" for name in wanted)
         raise typer.BadParameter(f"there is no job{names}. {no_ledger(path)}")
 

@@ -51,7 +51,10 @@ def next_steps(job: "Job") -> list[str]:
     if job.state in (State.FAILED, State.CANCELLED):
         if job.paid:
             return [f"{again} fetches the result, which is paid for already."]
-        return [f"{again} renders it again; moving its source from failed/ back to inbox/ does the same as a new job."]
+        if job.source.place in ("done", "failed"):
+            back = f"moving its source from {job.source.place}/ back to inbox/"
+            return [f"{again} renders it again; {back} does the same as a new job."]
+        return [f"{again} renders it again, if its source is still there."]
     billed = " (the platform may go on and bill it)" if job.state in (State.SUBMITTING, State.SUBMITTED) else ""
     return [f"The daemon carries it on. {away.rstrip('.')}{billed}."]
 

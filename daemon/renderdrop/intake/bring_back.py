@@ -29,13 +29,13 @@ async def bring_back(route: Route, ledger: Ledger, clock: Clock) -> int:
     jobs = await ledger.read(lambda c: queries.away(c, route.name))
     for job in jobs:
         for source in job.sources:
-            if source.place is not Place.INBOX:
+            if source.place in (Place.DONE, Place.FAILED):
                 await _one(route, ledger, clock, job, source)
     return len(jobs)
 
 
 async def _one(route: Route, ledger: Ledger, clock: Clock, job: Job, source: Source) -> None:
-    if reason := refusal(route, source.path, "file"):
+    if not job.paid and (reason := refusal(route, source.path, "file")):
         await _leave(ledger, clock, job, source, State.FAILED, source.place, reason)
         return
     roots = {Place.DONE: route.done, Place.FAILED: route.failed}
@@ -60,6 +60,10 @@ async def _one(route: Route, ledger: Ledger, clock: Clock, job: Job, source: Sou
     if outcome == "moved":
         await ledger.write(lambda c: moves.record_source(c, job.id, path, place=Place.INBOX, stored=None))
         log.info("source_brought_back", job=job.id, route=route.name, path=path)
+        return
+    if job.paid:
+        # Its result only has to be fetched, and for that nobody needs the source.
+        await ledger.write(lambda c: moves.record_source(c, job.id, path, place=Place.GONE, filed=True))
         return
     reason = "its source is not where the job left it, so it cannot run again; drop the file into the inbox instead"
     await _leave(ledger, clock, job, replace(source, path=path), State.CANCELLED, Place.GONE, reason)

@@ -117,14 +117,21 @@ def _upgrade(conn: Connection) -> None:
     conn.commit()
 
 
+class NoLedger(LedgerBroken):
+    """There is none yet, or a daemon is only just making it."""
+
+
 @contextmanager
 def _session(path: Path, *, write: bool) -> Iterator[Connection]:
+    nothing = NoLedger(f"there is no ledger at {path} yet; `renderdrop run` makes it at its first start")
     if not path.exists():
-        raise LedgerBroken(f"there is no ledger at {path} yet; `renderdrop run` makes it at its first start")
+        raise nothing
     engine = open_engine(path, write=write)
     try:
         with engine.connect() as conn:
             found = revision(conn)
+            if found is None:
+                raise nothing
             if found != HEAD:
                 _refuse_strangers(path, found)
                 raise LedgerBroken(f"the ledger {path} is of an older renderdrop; start `renderdrop run` to migrate it")

@@ -24,7 +24,9 @@ _OWNED: Final = (
 """The paths of an inbox that are some job's: of an open one, or of an ended one whose source still lies there."""
 
 
-_AWAY: Final = select(sources.c.id).where(sources.c.job_id == jobs.c.id, sources.c.place != Place.INBOX).exists()
+_AWAY: Final = (
+    select(sources.c.id).where(sources.c.job_id == jobs.c.id, sources.c.place.in_([Place.DONE, Place.FAILED])).exists()
+)
 """Of a queued job: it waits for a source to be brought back from done/ or failed/."""
 
 

@@ -61,13 +61,13 @@ def load(
     environ: Mapping[str, str],
     *,
     network_fs: Callable[[Path], str | None] = lambda _: None,
-    known_inboxes: Collection[Path] = (),
+    known_inboxes: Callable[[Path], Collection[Path]] = lambda _: (),
 ) -> Loaded:
     """Read and check everything.
 
     `network_fs` names the network file system that an existing path is on, None for a local one.
-    `known_inboxes` are inboxes that were there before: where one of them is missing now its share is
-    offline, which is no fault of the settings. Raises BrokenSettings with every problem.
+    `known_inboxes` gives, for the state folder, the inboxes that were there before: where one of them is missing
+    now its share is offline, which is no fault of the settings. Raises BrokenSettings with every problem.
     """
     path = Path(os.path.abspath(path))
     source = written(path, environ)
@@ -87,13 +87,14 @@ def load(
         # Where a route was taken out because it is no table, "no route" would be a second, wrong complaint.
         if not (problem.key == "routes" and any(key.split(".")[0] == "routes" for key in told)):
             problems.append(problem)
+    state_dir = _state_dir(settings, environ, absolute)
+    known = known_inboxes(state_dir) if state_dir is not None else ()
     for name, table in enabled.items():
         problems += unnamed(name, table, _taken_out(name, told))
-        if not _known(folders[name], known_inboxes):
+        if not _known(folders[name], known):
             problems += missing(folders[name], disk.folder_fault)
     problems += overlaps(folders, disk.resolved)
 
-    state_dir = _state_dir(settings, environ, absolute)
     if _STATE_KEY not in told:
         problems += _state_problems(state_dir, folders, network_fs)
     token_file = settings.platform.token_file

@@ -1,0 +1,238 @@
+"""What the stages are told: who is next, who is away, which names and paths are spoken for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Connection
+
+from renderdrop.ledger import moves, queries
+from renderdrop.ledger.queries import Known
+from renderdrop.model.job import Job, Place
+from renderdrop.model.lifecycle import ENDS, IN_MOTION, OPEN, State
+from renderdrop.model.route import Route
+
+if TYPE_CHECKING:
+    from tests.conftest import Books, FakeClock
+
+AT = "2026-11-22T14:18:00.000Z"
+
+
+def _paths(jobs: list[Job]) -> list[str]:
+    return [job.source.path for job in jobs]
+
+
+async def waiting(books: Books, but: set[str] | None = None, limit: int = 10, routes: list[str] | None = None) -> list[str]:
+    return _paths(
+        await books.ledger.read(
+            lambda c: queries.waiting(c, routes=["portrait"] if routes is None else routes, but=but or set(), limit=limit)
+        )
+    )
+
+
+async def test_the_most_urgent_come_first_and_among_them_the_oldest(
+    books: Books, clock: FakeClock, make_route: Callable[..., Route]
+) -> None:
+    await books.job(path="plain.png")
+    clock.run(1)
+    await books.job(path="urgent later.png", route=make_route(priority=5))
+    clock.run(1)
+    await books.job(path="last.png", route=make_route(priority=-1))
+    await books.job(path="urgent last.png", route=make_route(priority=5))
+    assert await waiting(books) == ["urgent later.png", "urgent last.png", "plain.png", "last.png"]
+    assert await waiting(books, limit=2) == ["urgent later.png", "urgent last.png"]
+
+
+async def test_jobs_in_hand_are_passed_over_without_shortening_the_list(books: Books) -> None:
+    jobs = [await books.job(path=f"{n}.png") for n in range(6)]
+    assert await waiting(books, but={jobs[0].id, jobs[2].id}, limit=3) == ["1.png", "3.png", "4.png"]
+
+
+async def test_only_queued_jobs_of_the_routes_asked_for_wait(books: Books, make_route: Callable[..., Route]) -> None:
+    for n, state in enumerate(State):
+        await books.job(state, f"{n}.png")
+    await books.job(path="other.png", route=make_route("dance"))
+    assert await waiting(books) == ["0.png"]
+    assert await waiting(books, routes=["dance"]) == ["other.png"]
+    assert await waiting(books, routes=[]) == []
+
+
+@pytest.mark.parametrize("place", [Place.DONE, Place.FAILED])
+async def test_a_job_whose_source_is_away_waits_for_it_first(place: Place, books: Books) -> None:
+    job = await books.job()
+    await books.job(path="here.png")
+    await books.ledger.write(lambda c: moves.record_source(c, job.id, "a.png", place=place, stored="a.png"))
+    assert await waiting(books) == ["here.png"]
+    assert _paths(await books.ledger.read(lambda c: queries.away(c, "portrait"))) == ["a.png"]
+    assert await books.ledger.read(lambda c: queries.away(c, "dance")) == []
+    await books.ledger.write(lambda c: moves.record_source(c, job.id, "a.png", place=Place.INBOX, stored=None))
+    assert await waiting(books) == ["a.png", "here.png"]
+    assert await books.ledger.read(lambda c: queries.away(c, "portrait")) == []
+
+
+async def test_rendered_jobs_come_in_the_order_in_which_they_were_finished(books: Books, clock: FakeClock) -> None:
+    second = await books.job(State.RENDERED, "b.png", finished_at="2026-11-22T15:00:00.000Z")
+    await books.job(State.RENDERED, "a.png", finished_at="2026-11-22T16:00:00.000Z")
+    await books.job(State.SUBMITTED, "c.png")
+    found = await books.ledger.read(lambda c: queries.rendered(c, routes=["portrait"], but=set(), limit=9))
+    assert _paths(found) == ["b.png", "a.png"]
+    found = await books.ledger.read(lambda c: queries.rendered(c, routes=["portrait"], but={second.id}, limit=9))
+    assert _paths(found) == ["a.png"]
+
+
+async def test_what_is_with_the_platform_is_told_with_its_task(books: Books) -> None:
+    job = await books.job(State.SUBMITTED, task="77", status="running", progress=5.0, node="K")
+    await books.job(State.SUBMITTING, "b.png")
+    assert await books.ledger.read(queries.submitted) == [(job.id, "portrait", "77", "running", 5.0, "K")]
+    assert _paths(await books.ledger.read(queries.submitting)) == ["b.png"]
+
+
+async def test_our_tasks_are_counted_by_cluster(books: Books) -> None:
+    await books.job(State.SUBMITTING, "a.png")
+    await books.job(State.SUBMITTED, "b.png", status="running")
+    await books.job(State.SUBMITTED, "c.png", cluster="GPU-A800")
+    await books.job(State.RENDERED, "d.png")
+    found = await books.ledger.read(queries.on_clusters)
+    assert sorted(found) == [("GPU-4090", "", 1), ("GPU-4090", "running", 1), ("GPU-A800", "", 1)]
+
+
+async def test_an_inbox_knows_the_paths_of_open_jobs_and_of_sources_that_still_lie_there(books: Books) -> None:
+    for n, state in enumerate(State):
+        job = await books.job(state, f"{state}.png", size=n, mtime_ns=n)
+        if state is State.CANCELLED:
+            await books.ledger.write(lambda c, i=job.id: moves.record_source(c, i, "cancelled.png", place=Place.GONE))  # type: ignore[misc]
+    known = await books.ledger.read(lambda c: queries.known_in_inbox(c, "portrait"))
+    assert {path: there.open for path, there in known.items()} == {
+        f"{state}.png": state in OPEN for state in State if state is not State.CANCELLED
+    }
+    asked = await books.ledger.read(lambda c: queries.known_paths(c, "portrait", ["queued.png", "cancelled.png", "x"]))
+    assert asked == {"queued.png": known["queued.png"]}
+    assert await books.ledger.read(lambda c: queries.known_in_inbox(c, "dance")) == {}
+
+
+async def test_of_several_jobs_of_one_path_the_open_one_counts_and_else_the_latest(books: Books) -> None:
+    await books.job(State.DELIVERED, mtime_ns=1)
+    await books.job(State.DELIVERED, mtime_ns=2)
+    assert await books.ledger.read(lambda c: queries.known_in_inbox(c, "portrait")) == {"a.png": Known(3, 2, False)}
+    await books.job(State.QUEUED, mtime_ns=3)
+    assert await books.ledger.read(lambda c: queries.known_in_inbox(c, "portrait")) == {"a.png": Known(3, 3, True)}
+
+
+async def test_many_paths_can_be_asked_after_at_once(books: Books) -> None:
+    await books.job(path="1199.png")
+    paths = [f"{n}.png" for n in range(1200)]
+    assert list(await books.ledger.read(lambda c: queries.known_paths(c, "portrait", paths))) == ["1199.png"]
+
+
+async def test_a_base_is_reserved_from_its_choice_until_it_is_delivered(books: Books) -> None:
+    mine = await books.job(State.RENDERED, "sub/a.png", base="a")
+    await books.job(State.RENDERED, "sub/b.png", base="b")
+    await books.job(State.RENDERED, "c.png", base="c")
+    await books.job(State.RENDERED, "sub/d.png")
+    await books.job(State.DELIVERED, "sub/e.png", base="e")
+    assert await books.ledger.read(lambda c: queries.reserved_bases(c, "portrait", "sub", mine.id)) == ["b"]
+    assert await books.ledger.read(lambda c: queries.reserved_bases(c, "portrait", "", mine.id)) == ["c"]
+    assert await books.ledger.read(lambda c: queries.reserved_bases(c, "dance", "sub", "")) == []
+
+
+async def test_a_place_in_the_archive_is_reserved_until_the_source_is_filed(books: Books) -> None:
+    states = {State.RENDERED: Place.DONE, State.DELIVERED: Place.DONE, State.FAILED: Place.FAILED, State.CANCELLED: Place.FAILED}
+    for state in states:
+        job = await books.job(state, f"{state}.png")
+        await books.ledger.write(lambda c, j=job: moves.record_source(c, j.id, j.source.path, stored=f"s/{j.source.path}"))  # type: ignore[misc]
+    filed = await books.job(State.FAILED, "filed.png")
+    await books.ledger.write(lambda c: moves.record_source(c, filed.id, "filed.png", stored="filed.png", filed=True))
+    for place in (Place.DONE, Place.FAILED):
+        found = await books.ledger.read(lambda c, p=place: queries.reserved_stores(c, "portrait", p, ""))  # type: ignore[misc]
+        assert sorted(found) == sorted(f"s/{state}.png" for state in states if states[state] is place)
+    assert filed.id
+
+
+async def test_ended_jobs_are_filed_until_nothing_is_left(books: Books) -> None:
+    for state in State:
+        await books.job(state, f"{state}.png")
+    found = await books.ledger.read(lambda c: queries.to_file(c, routes=["portrait"], but=set(), limit=9))
+    assert {job.state for job in found} == ENDS
+    gone = found[0]
+    await books.ledger.write(lambda c: moves.record_source(c, gone.id, gone.source.path, filed=True))
+    found = await books.ledger.read(lambda c: queries.to_file(c, routes=["portrait"], but=set(), limit=9))
+    assert {job.state for job in found} == ENDS - {gone.state}
+    assert await books.ledger.read(lambda c: queries.to_file(c, routes=[], but=set(), limit=9)) == []
+
+
+async def test_the_daemon_has_work_until_all_is_ended_and_filed_and_held_jobs_are_a_persons(books: Books) -> None:
+    for state in State:
+        await books.job(state, f"{state}.png")
+    left = await books.ledger.read(queries.unfinished)
+    assert {state for _, _, state in left} == IN_MOTION | ENDS
+    for job in await books.all():
+        await books.ledger.write(lambda c, j=job: moves.record_source(c, j.id, j.source.path, filed=True))  # type: ignore[misc]
+    assert {state for _, _, state in await books.ledger.read(queries.unfinished)} == IN_MOTION
+
+
+async def test_only_jobs_that_are_over_have_staging_to_spare(books: Books) -> None:
+    ids = []
+    for state in State:
+        job = await books.job(state, f"{state}.png")
+        ids.append(job.id)
+    assert await books.ledger.read(lambda c: queries.over(c, ids)) == []
+    for job in await books.all():
+        await books.ledger.write(lambda c, j=job: moves.record_source(c, j.id, j.source.path, filed=True))  # type: ignore[misc]
+    over = await books.ledger.read(lambda c: queries.over(c, [*ids, "stranger"]))
+    assert {(await books.see(i)).state for i in over} == ENDS
+
+
+async def test_people_see_the_newest_first_and_as_much_as_they_ask_for(
+    books: Books, clock: FakeClock, make_route: Callable[..., Route]
+) -> None:
+    for n in range(3):
+        await books.job(State.FAILED if n == 1 else State.QUEUED, f"{n}.png")
+        clock.run(1)
+    await books.job(path="x.png", route=make_route("dance"))
+    assert _paths(await books.ledger.read(queries.listed)) == ["x.png", "2.png", "1.png", "0.png"]
+    assert _paths(await books.ledger.read(lambda c: queries.listed(c, states=[State.FAILED]))) == ["1.png"]
+    assert _paths(await books.ledger.read(lambda c: queries.listed(c, route="portrait", limit=2))) == ["2.png", "1.png"]
+    assert await books.ledger.read(queries.counts) == {State.QUEUED: 3, State.FAILED: 1}
+
+
+async def test_hundreds_of_jobs_come_with_all_that_hangs_on_them(books: Books) -> None:
+    def many(c: Connection) -> None:
+        for n in range(600):
+            moves.adopt(c, AT, books.route, [moves.Arrival(f"job{n:05}", f"{n}.png", 1, 1, AT)])
+
+    await books.ledger.write(many)
+    found = await books.ledger.read(queries.listed)
+    assert len({job.source.path for job in found}) == 600
+
+
+async def test_an_id_may_be_typed_in_part(books: Books) -> None:
+    one, two = await books.job(path="a"), await books.job(path="b")
+    assert await books.ledger.read(lambda c: queries.matching(c, one.id[:10].upper())) == sorted([one.id, two.id])
+    assert await books.ledger.read(lambda c: queries.matching(c, one.id)) == [one.id]
+    for typed in ("%", "_", "0_", "nothing"):
+        assert await books.ledger.read(lambda c, t=typed: queries.matching(c, t)) == []  # type: ignore[misc]
+
+
+async def test_a_path_tells_its_jobs_the_newest_first(books: Books) -> None:
+    old = await books.job(State.DELIVERED, mtime_ns=1)
+    new = await books.job(State.QUEUED, mtime_ns=2)
+    assert [j.id for j in await books.ledger.read(lambda c: queries.at_path(c, "portrait", "a.png"))] == [new.id, old.id]
+    assert await books.ledger.read(lambda c: queries.at_path(c, "portrait", "b.png")) == []
+
+
+async def test_what_ended_since_is_counted(books: Books, clock: FakeClock) -> None:
+    await books.job(State.FAILED, "old.png")
+    clock.run(10)
+    since = clock.text()
+    for state in State:
+        await books.job(state, f"{state}.png")
+    found = await books.ledger.read(lambda c: queries.ended_since(c, since))
+    assert found == dict.fromkeys([State.DELIVERED, State.FAILED, State.CANCELLED, State.HELD], 1)
+
+
+async def test_a_job_that_does_not_exist_is_none(books: Books) -> None:
+    assert await books.ledger.read(lambda c: queries.job(c, "nobody")) is None
+    assert await books.ledger.read(queries.seen_inboxes) == frozenset[Path]()

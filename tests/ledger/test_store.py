@@ -1,0 +1,195 @@
+"""The daemon's door to the ledger: many writes, few transactions, and no answer before the commit is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, select, text
+
+from renderdrop.ledger import engine, moves, queries, store
+from renderdrop.ledger.schema import shares, troubles
+from renderdrop.ledger.store import Ledger
+from renderdrop.model.errors import LedgerBroken
+
+AT = "2026-11-22T14:18:00.000Z"
+
+
+def note(name: str) -> Any:
+    return lambda c: moves.see_share(c, name, AT)
+
+
+def names(path: Path) -> set[str]:
+    """What another process sees."""
+    raw = sqlite3.connect(path)
+    found = {bytes(row[0]).decode() for row in raw.execute("SELECT inbox FROM shares")}
+    raw.close()
+    return found
+
+
+async def test_a_write_is_on_disk_when_it_returns(ledger: Ledger) -> None:
+    for n in range(5):
+        await ledger.write(note(f"/{n}"))
+        assert f"/{n}" in names(ledger.path)
+        assert Path(f"/{n}") in await ledger.read(queries.seen_inboxes)
+
+
+async def test_a_write_gives_back_what_its_deed_does(ledger: Ledger) -> None:
+    assert await ledger.write(lambda _: 42) == 42
+    assert await ledger.write(lambda _: None) is None
+
+
+async def test_deeds_that_come_together_share_few_transactions(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[int] = []
+    opening = engine.open_engine
+
+    def counted(path: Path, *, write: bool) -> Engine:
+        opened = opening(path, write=write)
+        if write:
+            event.listen(opened, "commit", lambda _: commits.append(1))
+        return opened
+
+    monkeypatch.setattr(engine, "open_engine", counted)
+    ledger = Ledger(ledger_file)
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        begun.set()
+        go.wait(10)
+
+    first = asyncio.ensure_future(ledger.write(hold))
+    await asyncio.to_thread(begun.wait, 10)
+    others = [asyncio.ensure_future(ledger.write(note(f"/{n}"))) for n in range(300)]
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(first, *others)
+    assert len(names(ledger_file)) == 300
+    assert len(commits) == 1 + 2  # the first alone, the rest in two transactions of at most 200
+    ledger.close()
+
+
+async def test_a_deed_that_fails_does_not_spoil_its_neighbours(ledger: Ledger) -> None:
+    def bad(c: Connection) -> None:
+        moves.see_share(c, "/bad", AT)
+        raise ValueError("mine alone")
+
+    def clash(c: Connection) -> None:
+        for _ in range(2):
+            c.execute(troubles.insert().values(reach="share", subject="x", sentence="", since=AT))
+
+    done = await asyncio.gather(
+        ledger.write(note("/a")), ledger.write(bad), ledger.write(note("/b")), ledger.write(clash),
+        ledger.write(note("/c")), return_exceptions=True,
+    )  # fmt: skip
+    assert [type(d) if isinstance(d, BaseException) else d for d in done][:3] == [None, ValueError, None]
+    assert isinstance(done[3], Exception)
+    assert not isinstance(done[3], LedgerBroken)
+    assert done[4] is None
+    assert names(ledger.path) == {"/a", "/b", "/c"}
+    assert await ledger.read(queries.present_troubles) == []
+    await ledger.write(note("/d"))
+
+
+async def test_someone_who_no_longer_waits_holds_up_nobody(ledger: Ledger) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        begun.set()
+        go.wait(10)
+
+    first = asyncio.ensure_future(ledger.write(hold))
+    await asyncio.to_thread(begun.wait, 10)
+    left = asyncio.ensure_future(ledger.write(note("/left")))
+    await asyncio.sleep(0)
+    left.cancel()
+    go.set()
+    await first
+    await ledger.write(note("/next"))
+    assert "/next" in names(ledger.path)
+
+
+async def test_the_loop_goes_on_while_the_disk_is_slow(ledger: Ledger) -> None:
+    go = threading.Event()
+    slow = asyncio.ensure_future(ledger.write(lambda _: go.wait(10)))
+    turns = 0
+    while turns < 50:
+        await asyncio.sleep(0)
+        turns += 1
+    assert not slow.done()
+    # A read neither waits for the write nor sees half of it.
+    assert await ledger.read(queries.seen_inboxes) == frozenset()
+    go.set()
+    assert await slow is True
+
+
+async def test_a_read_is_one_snapshot(ledger: Ledger) -> None:
+    await ledger.write(note("/a"))
+    looked, wrote = threading.Event(), threading.Event()
+
+    def twice(c: Connection) -> tuple[int, int]:
+        first = len(c.execute(select(shares)).all())
+        looked.set()
+        wrote.wait(10)
+        return first, len(c.execute(select(shares)).all())
+
+    reading = asyncio.ensure_future(ledger.read(twice))
+    await asyncio.to_thread(looked.wait, 10)
+    await ledger.write(note("/b"))
+    wrote.set()
+    assert await reading == (1, 1)
+
+
+async def test_closing_writes_what_was_asked_for(ledger_file: Path) -> None:
+    ledger = Ledger(ledger_file)
+    asked = [asyncio.ensure_future(ledger.write(note(f"/{n}"))) for n in range(250)]
+    await asyncio.sleep(0)
+    await asyncio.to_thread(ledger.close)
+    assert len(names(ledger_file)) == 250
+    await asyncio.gather(*asked)
+
+
+async def test_a_disk_that_is_full_is_told_once_and_loudly(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    told: list[LedgerBroken] = []
+    opening = engine.open_engine
+
+    def small(path: Path, *, write: bool) -> Engine:
+        opened = opening(path, write=write)
+        if write:
+            event.listen(opened, "connect", lambda conn, _: conn.execute("PRAGMA max_page_count = 1"))
+        return opened
+
+    monkeypatch.setattr(store.engine, "open_engine", small)
+    ledger = Ledger(ledger_file, told.append)
+
+    def large(c: Connection) -> None:
+        c.execute(text("INSERT INTO shares (inbox, seen_at) VALUES (zeroblob(1000000), 'now')"))
+
+    done = await asyncio.gather(ledger.write(note("/a")), ledger.write(large), return_exceptions=True)
+    assert isinstance(done[1], LedgerBroken)
+    assert "full" in done[1].sentence
+    await until(lambda: len(told) == 1)
+    # Nothing can be promised any more.
+    with pytest.raises(LedgerBroken):
+        await ledger.write(note("/b"))
+    assert len(told) == 1
+    ledger.close()
+
+
+async def test_a_ledger_that_is_gone_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"\xa5" * 9000)
+    ledger = Ledger(path)
+    with pytest.raises(LedgerBroken):
+        await ledger.read(queries.counts)
+    with pytest.raises(LedgerBroken):
+        await ledger.write(note("/a"))
+    ledger.close()

@@ -1,0 +1,301 @@
+"""Following tasks: what a poll's answer does to a job, and what it must never do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+
+from renderdrop.ledger import moves
+from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary
+from renderdrop.model.job import Job, Level, Output, Remark
+from renderdrop.model.lifecycle import State
+from renderdrop.model.route import Route
+from renderdrop.platform import apps
+from renderdrop.platform.answers import Nonsense
+from renderdrop.platform.apps import Report, Status
+from renderdrop.platform.client import CALLS, Client
+from renderdrop.runtime.budget import Budget
+from renderdrop.runtime.tasks import Tasks
+from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.tracking.track import Track
+
+if TYPE_CHECKING:
+    from tests.conftest import Books, FakeClock
+
+OUT = Output(0, "9", "Save", "http://platform/a.png")
+
+
+def report(
+    status: Status = "running", progress: float | None = None, node: str | None = None,
+    outputs: tuple[Output, ...] = (), remarks: tuple[Remark, ...] = (), strange: tuple[str, ...] = (),
+) -> Report:  # fmt: skip
+    return Report(status, progress, node, outputs, remarks, strange)
+
+
+class Followed:
+    """A tracker on a platform that answers what a test says, and a clock that a test lets run."""
+
+    def __init__(self, books: Books, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.books = books
+        self.clock = clock
+        self.answer: Report | Fault | Callable[[str], Any] = report()
+        self.asked: list[str] = []
+        self.woken: list[str] = []
+        self.tasks = Tasks()
+        self.troubles = Troubles(books.ledger, clock)
+        self.budget = Budget(1000, clock.at)
+        client = Client("http://127.0.0.1:1", SecretStr("AI-x"))
+        self.track = Track(
+            client, books.ledger, clock, self.troubles, self.budget, self.tasks,
+            lambda: self.woken.append("rendered"), lambda: self.woken.append("ended"),
+        )  # fmt: skip
+        self.track.set_routes((books.route,))
+        monkeypatch.setattr(apps, "ask", self.ask)
+
+    async def ask(self, _: Client, task: str, __: object) -> Report:
+        self.asked.append(task)
+        answer = self.answer
+        if callable(answer):
+            answer = await answer(task)
+        if isinstance(answer, Fault):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+    async def look(self, answer: Report | Fault | None = None, after: float = 40.0) -> None:
+        """Time passes, one look at everything that is due is made to its end."""
+        if answer is not None:
+            self.answer = answer
+        self.clock.run(after)
+        await self.track.tick()
+        async with asyncio.timeout(10):
+            while self.tasks._running:  # the polls of this tick
+                await asyncio.sleep(0.001)
+
+    async def job(self, *path: str, **changes: Any) -> Job:
+        made = await self.books.job(State.SUBMITTED, *path, **changes)
+        await self.track.take_up()
+        return made
+
+
+@pytest.fixture
+async def followed(books: Books, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Followed]:
+    made = Followed(books, clock, monkeypatch)
+    yield made
+    await made.tasks.stop(0.0)
+
+
+async def test_progress_and_node_are_written_down_when_they_change(followed: Followed) -> None:
+    job = await followed.job()
+    await followed.look(report("pending"))
+    assert (await followed.books.see(job)).times.started is None
+    await followed.look(report("running", 40.0, "KSampler"))
+    now = await followed.books.see(job)
+    assert (now.state, now.status, now.progress, now.node) == (State.SUBMITTED, "running", 40.0, "KSampler")
+    started = now.times.started
+    assert started == followed.clock.text()
+    await followed.look(report("running", 60.0, "VAE"))
+    assert ((await followed.books.see(job)).times.started, (await followed.books.see(job)).progress) == (started, 60.0)
+    assert await followed.books.history(job) == await followed.books.history(await followed.books.see(job))
+    assert followed.asked == ["230"] * 3
+
+
+async def test_success_is_the_word_and_not_the_percentage(followed: Followed) -> None:
+    job = await followed.job()
+    await followed.look(report("running", 100.0))
+    assert (await followed.books.see(job)).state is State.SUBMITTED
+    note = Remark(Level.WARNING, "cropped", "40", "Scale")
+    await followed.look(report("success", 94.0, outputs=(OUT,), remarks=(note,)))
+    now = await followed.books.see(job)
+    assert (now.state, now.paid, now.progress, now.outputs, now.remarks) == (State.RENDERED, True, 94.0, (OUT,), (note,))
+    assert now.times.finished == followed.clock.text()
+    assert followed.woken == ["rendered"]
+    await followed.look()
+    assert followed.asked == ["230"] * 2  # what is over is asked after no more
+
+
+async def test_errors_beside_media_deliver_the_media(followed: Followed) -> None:
+    job = await followed.job()
+    await followed.look(report("success", outputs=(OUT,), remarks=(Remark(Level.ERROR, "no face", "5", "F"),)))
+    assert (await followed.books.see(job)).state is State.RENDERED
+
+
+async def test_success_without_media_is_a_failure_that_says_what_the_nodes_said(followed: Followed) -> None:
+    job = await followed.job()
+    notes = (Remark(Level.ERROR, "未检测到人脸", "5", "F"), Remark(Level.WARNING, "two\nlines", "6", "G"))
+    await followed.look(report("success", outputs=(), remarks=notes))
+    now = await followed.books.see(job)
+    assert (now.state, now.remarks, now.paid) == (State.FAILED, notes, False)
+    assert "未检测到人脸" in (now.error or "")
+    assert "two\\nlines" in (now.error or "")
+    assert followed.woken == ["ended"]
+
+
+@pytest.mark.parametrize("notes", [(), (Remark(Level.ERROR, "显存不足", "3", "K"), Remark(Level.WARNING, "w", "3", "K"))])
+async def test_the_platforms_fail_ends_the_job_with_its_words(notes: tuple[Remark, ...], followed: Followed) -> None:
+    job = await followed.job()
+    await followed.look(report("fail", 10.0, remarks=notes))
+    now = await followed.books.see(job)
+    assert (now.state, now.status, now.remarks) == (State.FAILED, "fail", notes)
+    assert ("显存不足" if notes else "failed") in (now.error or "")
+
+
+FAULTS = [Temporary("reset"), Nonsense("html"), Refused("任务不存在"), Busy("429", 1.0), PlatformDown("401")]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[type(f).__name__ for f in FAULTS])
+async def test_no_failed_poll_fails_a_task(fault: Fault, followed: Followed) -> None:
+    job = await followed.job()
+    before = await followed.books.see(job)
+    for _ in range(10):
+        await followed.look(fault)
+        await followed.troubles.end("platform", PLATFORM)
+    assert await followed.books.see(job) == before
+    await followed.look(report("success", outputs=(OUT,)), after=200)
+    await followed.look(after=200)
+    assert (await followed.books.see(job)).state is State.RENDERED
+
+
+async def test_failed_polls_come_ever_more_rarely(followed: Followed) -> None:
+    await followed.job()
+    followed.clock.luck = 0.999
+    followed.answer = Temporary("reset")
+    for _ in range(120):
+        await followed.look(after=1.0)
+    assert 5 <= len(followed.asked) <= 20
+
+
+async def test_a_platform_that_is_down_is_told_and_not_asked_until_it_is_back(followed: Followed) -> None:
+    job = await followed.job()
+    await followed.look(PlatformDown("401"))
+    assert followed.troubles.platform is not None
+    for _ in range(5):
+        await followed.look(report("running", 5.0), after=3600)
+    assert len(followed.asked) == 1
+    await followed.troubles.end("platform", PLATFORM)
+    await followed.look()
+    # It was the line that was silent, not the task: nobody is held for the night that the platform was away.
+    assert (await followed.books.see(job)).state is State.SUBMITTED
+    assert len(followed.asked) == 2
+
+
+async def test_busy_pauses_every_poll_and_not_this_one_alone(followed: Followed) -> None:
+    await followed.job("a.png", task="1")
+    followed.answer = Busy("429", 60.0)
+    await followed.look(after=1.0)
+    await followed.job("b.png", task="2")
+    followed.answer = report()
+    await followed.look(after=30.0)
+    assert followed.asked == ["1"]
+    await followed.look(after=31.0)
+    assert sorted(followed.asked) == ["1", "1", "2"]
+
+
+async def test_a_task_that_says_nothing_new_is_held_for_a_person(followed: Followed) -> None:
+    job = await followed.job()
+    await followed.look(report("running", 40.0, "K"))
+    for _ in range(50):
+        await followed.look()
+    now = await followed.books.see(job)
+    assert now.state is State.HELD
+    assert now.task_id == "230"
+    for word in ("230", "30 min", "release", "cancel"):
+        assert word in (now.error or "")
+    asked = len(followed.asked)
+    assert 44 <= asked <= 47
+    await followed.look()
+    assert len(followed.asked) == asked
+
+
+async def test_anything_new_breaks_the_silence(followed: Followed) -> None:
+    job = await followed.job()
+    for n in range(120):
+        await followed.look(report("running", float(n % 100), None if n % 2 else "K"))
+    assert (await followed.books.see(job)).state is State.SUBMITTED
+
+
+async def test_a_route_sets_its_own_silence_and_a_route_that_is_gone_keeps_the_usual(
+    followed: Followed, make_route: Callable[..., Route]
+) -> None:
+    followed.track.set_routes((make_route(silence=60.0),))
+    quick = await followed.job("a.png")
+    slow = await followed.job("b.png", route=make_route("gone"))
+    for _ in range(3):
+        await followed.look()
+    assert (await followed.books.see(quick)).state is State.HELD
+    assert (await followed.books.see(slow)).state is State.SUBMITTED
+
+
+async def test_a_job_that_was_cancelled_meanwhile_stays_cancelled_and_is_let_go(followed: Followed) -> None:
+    for n, answer in enumerate((report("running", 5.0), report("success", outputs=(OUT,)), report("fail"))):
+        job = await followed.job(f"{n}.png", task=f"t{n}")
+        await followed.books.ledger.write(
+            lambda c, j=job: moves.cancel(c, j.id, State.SUBMITTED, "2026", "not wanted")  # type: ignore[misc]
+        )
+        await followed.look(answer)
+        now = await followed.books.see(job)
+        assert (now.state, now.error) == (State.CANCELLED, "not wanted")
+        await followed.look()
+        assert followed.asked.count(f"t{n}") == 1
+    assert followed.woken == []
+
+
+async def test_a_released_job_is_followed_by_the_task_that_it_has(followed: Followed) -> None:
+    job = await followed.job()
+    await followed.books.ledger.write(lambda c: moves.move(c, job.id, State.SUBMITTED, State.HELD, "2026"))
+    await followed.track.take_up()
+    await followed.look()
+    assert followed.asked == []
+    await followed.books.ledger.write(lambda c: moves.move(c, job.id, State.HELD, State.SUBMITTED, "2026"))
+    await followed.track.take_up()
+    await followed.look(report("success", outputs=(OUT,)))
+    assert (await followed.books.see(job)).state is State.RENDERED
+
+
+async def test_after_a_restart_every_open_task_is_followed(followed: Followed) -> None:
+    for n in range(20):
+        await followed.books.job(State.SUBMITTED, f"{n}.png", task=str(n))
+    await followed.track.take_up()
+    await followed.track.take_up()  # twice is as good as once
+    for _ in range(4):
+        await followed.look(after=1.0)
+    assert {int(task) for task in followed.asked} == set(range(20))
+
+
+async def test_polls_keep_to_the_budget_and_to_the_slots(followed: Followed) -> None:
+    for n in range(40):
+        await followed.books.job(State.SUBMITTED, f"{n}.png", task=str(n))
+    await followed.track.take_up()
+    gate, now, most = asyncio.Event(), 0, 0
+
+    async def slowly(_: str) -> Report:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await gate.wait()
+        now -= 1
+        return report()
+
+    followed.answer = slowly
+    followed.clock.run(10)
+    for _ in range(3):
+        await followed.track.tick()
+        await asyncio.sleep(0)
+    assert most == now == CALLS
+    gate.set()
+    followed.budget.rate = 4
+    followed.budget.take(followed.clock.at)
+    asked = len(followed.asked)
+    for _ in range(10):
+        await followed.look(after=0.5)
+    assert len(followed.asked) - asked <= 4 * 5 + 2
+
+
+async def test_a_stopped_tracker_asks_nothing(followed: Followed) -> None:
+    await followed.job()
+    followed.track.stopped = True
+    await followed.look()
+    assert followed.asked == []
