@@ -104,9 +104,9 @@ def test_two_hundred_at_once_spread_the_emptier_gets_more_and_neither_gets_all(o
     assert sent["C"] == 0
 
 
-@given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 40), st.integers(1, 40) | st.none())
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(1, 6), st.integers(1, 6) | st.none())
 def test_a_burst_never_goes_to_one_alone(a: int, b: int, ceiling: int, other: int | None) -> None:
-    sent = burst(situation("AB", A=(a, ceiling, 0), B=(b, other, 0)), 40 * (ceiling + (other or ceiling)))
+    sent = burst(situation("AB", A=(a, ceiling, 0), B=(b, other, 0)), 60)
     assert min(sent["A"], sent["B"]) > 0
 
 

@@ -82,8 +82,7 @@ def test_what_must_not_be_read_is_refused_and_told_while_the_others_go_on(
         monkeypatch.chdir(share.inbox)  # a socket's path has room for a hundred bytes only
         listening.bind("socket.png")
         good = share.drop("good.png")
-        daemon.wait(lambda: len(share.sidecars()) == 1, "the good one is delivered")
-        daemon.wait(lambda: len(list(share.failed.glob("*.error.txt"))) == 6, "all others are told")
+        daemon.wait_at_rest(done=1, failed=6)
     share.check_whole(platform)
     assert len(platform.tasks()) == 1
     assert (share.done / "good.png").read_bytes() == good

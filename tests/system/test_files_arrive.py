@@ -123,7 +123,7 @@ def test_ignored_names_and_folders_are_left_alone(platform: "Platform", daemon: 
     assert len(platform.tasks()) == 1
 
 
-@pytest.mark.parametrize("platform", [{"render_seconds": (2.0, 2.0)}], indirect=True)
+@pytest.mark.parametrize("platform", [{"render_seconds": (4.0, 4.0)}], indirect=True)
 def test_a_file_replaced_while_its_task_runs_is_rendered_again_and_no_version_is_lost(
     platform: "Platform", daemon: "Daemon", share: "Share"
 ) -> None:

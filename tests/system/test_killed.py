@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.system.conftest import Daemon, Platform, Share
 
 
-@pytest.mark.parametrize("platform", [{"render_seconds": (4.0, 5.0)}], indirect=True)
+@pytest.mark.parametrize("platform", [{"render_seconds": (6.0, 7.0)}], indirect=True)
 def test_killed_while_eight_tasks_run_it_delivers_eight_and_submits_none_again(
     platform: "Platform", daemon: "Daemon", share: "Share"
 ) -> None:

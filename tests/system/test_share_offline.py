@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.system.conftest import Daemon, Platform, Share
 
 
-@pytest.mark.parametrize("platform", [{"render_seconds": (2.0, 2.0)}], indirect=True)
+@pytest.mark.parametrize("platform", [{"render_seconds": (4.0, 4.0)}], indirect=True)
 @pytest.mark.parametrize("left", [(), ("inbox",), ("inbox", "outbox", "done", "failed")])
 def test_an_empty_folder_in_the_shares_place_is_left_alone_until_the_share_is_back(
     platform: "Platform", daemon: "Daemon", share: "Share", left: tuple[str, ...]

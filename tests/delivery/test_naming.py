@@ -1,0 +1,179 @@
+"""What files are called: nothing is ever overwritten, one job's files share one base, whatever is already there."""
+
+import os
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from renderdrop.delivery.naming import Plan, alike, base_name, free_to_store, output_extension, plan
+from renderdrop.model.names import fold, notices, split_ext
+
+NAMES = st.one_of(
+    st.sampled_from(["a.png", "A.PNG", "a", "a-2", "a.json", "a_1.png", "é.png", "e\u0301.png", "a.b.png", "猫.mp4", "a-2.png", "a_1"]),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=80).filter(
+        lambda name: len(name.encode()) <= 255 and not name.startswith(".")
+    ),
+    st.sampled_from(["猫" * 84 + ".p", "x" * 250, "n" * 255, "s" * 240 + ".png", "caf\udce9.png", "a." + "x" * 253]),
+)  # fmt: skip
+EXTENSIONS = st.lists(st.sampled_from([".png", ".PNG", ".mp4", ".json", ".JSON", ".jpg", "", ".tif"]), min_size=1, max_size=4)
+
+
+def bytes_of(name: str) -> int:
+    return len(os.fsencode(name))
+
+
+def planned(base: str, *extensions: str, source: str | None = None, outbox: Sequence[str] = (), done: Sequence[str] = (), reserved: Sequence[str] = ()) -> Plan:
+    return plan(base, extensions, source=source, outbox=outbox, done=done, reserved=reserved)
+
+
+TABLE: list[tuple[str, Plan, Plan]] = [
+    ("one output takes the base", planned("a", ".png"), Plan("a", ("a.png",), "a.json", None)),
+    ("several are numbered", planned("a", ".png", ".mp4"), Plan("a", ("a_1.png", "a_2.mp4"), "a.json", None)),
+    ("so is one that would be the sidecar", planned("a", ".json"), Plan("a", ("a_1.json",), "a.json", None)),
+    ("in any case", planned("a", ".JSON"), Plan("a", ("a_1.JSON",), "a.json", None)),
+    ("no extension is fine", planned("a", ""), Plan("a", ("a",), "a.json", None)),
+    ("the source goes to done", planned("a", ".png", source="a.jpg"), Plan("a", ("a.png",), "a.json", "a.jpg")),
+    ("a taken output moves all", planned("a", ".png", source="a.jpg", outbox=["a.png"]), Plan("a-2", ("a-2.png",), "a-2.json", "a-2.jpg")),
+    ("a taken sidecar moves all", planned("a", ".png", outbox=["A.JSON"]), Plan("a-2", ("a-2.png",), "a-2.json", None)),
+    ("another file of the base moves all", planned("a", ".png", outbox=["a.txt"]), Plan("a-2", ("a-2.png",), "a-2.json", None)),
+    ("a taken source moves all", planned("a", ".png", source="a.jpg", done=["A.JPG"]), Plan("a-2", ("a-2.png",), "a-2.json", "a-2.jpg")),
+    ("a reserved base is taken", planned("a", ".png", reserved=["A"]), Plan("a-2", ("a-2.png",), "a-2.json", None)),
+    ("numbers go on", planned("a", ".png", outbox=["a.png", "a-2.png"], reserved=["a-3"]), Plan("a-4", ("a-4.png",), "a-4.json", None)),
+    ("either form of a letter", planned("é", ".png", outbox=["e\u0301.png"]), Plan("é-2", ("é-2.png",), "é-2.json", None)),
+    ("what is elsewhere is no hindrance", planned("a", ".png", source=None, done=["a.png"]), Plan("a", ("a.png",), "a.json", None)),
+    ("dots in a base stay", planned("a.b", ".png", outbox=["a.png"]), Plan("a.b", ("a.b.png",), "a.b.json", None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "expected"), [t[1:] for t in TABLE], ids=[t[0] for t in TABLE])
+def test_the_plan(found: Plan, expected: Plan) -> None:
+    assert found == expected
+
+
+@settings(max_examples=200)
+@given(NAMES, EXTENSIONS, st.booleans(), st.lists(NAMES), st.lists(NAMES), st.lists(NAMES))
+@example("a." + "x" * 253, [".png"], True, ["a.png"], ["a." + "x" * 253], [])
+def test_no_plan_takes_what_is_taken_and_every_name_fits(
+    source: str, extensions: list[str], moved: bool, outbox: list[str], done: list[str], reserved: list[str]
+) -> None:
+    base = split_ext(source)[0]
+    found = plan(
+        base, extensions, source=source if moved else None, outbox=outbox, done=done, reserved=reserved
+    )  # fmt: skip
+    ours = [*found.files, found.sidecar]
+    assert not {fold(name) for name in ours} & {fold(name) for name in outbox}
+    assert len({fold(name) for name in ours}) == len(ours) == len(extensions) + 1
+    assert all(0 < bytes_of(name) <= 255 and "/" not in name for name in ours)
+    # One base for all, and it is free.
+    assert all(name.startswith(found.base) for name in ours)
+    assert found.sidecar == found.base + ".json"
+    assert fold(found.base) not in {fold(r) for r in reserved} | {fold(split_ext(n)[0]) for n in outbox if split_ext(n)[1]}
+    assert all(name.endswith(ext) for name, ext in zip(found.files, extensions, strict=True))
+    if found.source is None:
+        assert not moved
+    else:
+        assert fold(found.source) not in {fold(name) for name in done}
+        assert bytes_of(found.source) <= 255
+        assert split_ext(found.source)[1] == split_ext(source)[1] or len(split_ext(source)[1]) > 16
+
+
+@given(NAMES, EXTENSIONS, st.integers(1, 6))
+def test_many_jobs_of_one_name_never_meet(source: str, extensions: list[str], jobs: int) -> None:
+    outbox: list[str] = []
+    done: list[str] = []
+    for _ in range(jobs):
+        found = plan(split_ext(source)[0], extensions, source=source, outbox=outbox, done=done)
+        outbox += [*found.files, found.sidecar]
+        assert found.source is not None
+        done.append(found.source)
+    for names in (outbox, done):
+        assert len({fold(name) for name in names}) == len(names)
+
+
+@given(NAMES, EXTENSIONS, st.lists(NAMES))
+def test_the_names_that_begin_alike_are_all_that_can_stand_in_the_way(
+    source: str, extensions: list[str], taken: list[str]
+) -> None:
+    base = split_ext(source)[0]
+    for outbox in (taken, [*taken, *plan(base, extensions, source=None, outbox=taken).files]):
+        assert plan(base, extensions, source=None, outbox=alike(base, outbox)) == plan(
+            base, extensions, source=None, outbox=outbox
+        )
+
+
+@given(NAMES, st.lists(NAMES))
+def test_a_failed_source_and_both_its_notices_find_a_free_place(source: str, taken: list[str]) -> None:
+    for _ in range(4):
+        stored = free_to_store(source, taken)
+        ours = [stored, *notices(stored)]
+        assert not {fold(n) for n in ours} & {fold(n) for n in taken}
+        assert all(bytes_of(n) <= 255 for n in ours)
+        taken = [*taken, *ours]
+
+
+def test_a_notice_that_is_still_there_moves_the_source_along() -> None:
+    assert free_to_store("a.png", []) == "a.png"
+    assert free_to_store("a.png", ["A.png.error.TXT"]) == "a-2.png"
+    assert free_to_store("a.png", ["a.png", "a-2.png.error.json"]) == "a-3.png"
+
+
+URLS: list[tuple[str, str | None, str]] = [
+    ("https://h/api/view?type=output&filename=x_00001-audio.mp4", "image/png", ".mp4"),
+    ("https://h/a/b.PNG?x=1", None, ".PNG"),
+    ("https://h/a.tar.gz", None, ".gz"),
+    ("https://h/api/view?filename=%E7%8C%AB.webp", None, ".webp"),
+    ("https://h/a%2Epng", None, ".png"),
+    ("https://h/api/view?filename=noext", "video/mp4; x=1", ".mp4"),
+    ("https://h/", "image/jpeg", ".jpg"),
+    ("https://h/", None, ""),
+    ("https://h/", "application/octet-stream", ""),
+    ("https://h/api/view?filename=../../etc/cron.d/x", "image/png", ".png"),
+    ("https://h/api/view?filename=a.p/../n", "image/png", ".png"),
+    ("https://h/api/view?filename=a.png%00.sh", "image/png", ".sh"),
+    ("https://h/api/view?filename=a.pn%0Ag", "image/png", ".png"),
+    ("https://h/api/view?filename=a.%2Fb", "image/png", ".png"),
+    ("https://h/api/view?filename=a.x%5Cy", "image/png", ".png"),
+    ("https://h/api/view?filename=a.thisistoolong", "image/png", ".png"),
+    ("https://h/api/view?filename=a.%F0%9F%8E%A5", "image/png", ".png"),
+    ("https://h/api/view?filename=.png", "image/jpeg", ".jpg"),
+    ("https://h/x.jpg?filename=", None, ".jpg"),
+    ("https://h/evil.com/", None, ""),
+    ("http://[", "image/png", ".png"),
+    ("", None, ""),
+]
+
+
+@pytest.mark.parametrize(("url", "media", "ext"), URLS)
+def test_an_outputs_extension_is_its_names_else_its_types(url: str, media: str | None, ext: str) -> None:
+    assert output_extension(url, media) == ext
+
+
+@given(st.text(st.characters()), st.none() | st.text())
+def test_nothing_a_server_says_gets_beyond_a_short_plain_extension(url: str, media: str | None) -> None:
+    for whole in (url, f"https://h/{url}", f"https://h/view?filename={url}"):
+        assert re.fullmatch(r"(\.[A-Za-z0-9]{1,10})?", output_extension(whole, media))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{stem}", "猫 1"), ("{route}_{stem}", "portrait_猫 1"), ("{job}", "01k"), ("{stem}-{task}", "猫 1-230"),
+        ("{date}", "2026-11-22"), ("{workflow}", "12_34"), (".{stem}", "猫 1"), ("...", "猫 1"),
+    ],
+)  # fmt: skip
+def test_the_pattern_is_filled_in(pattern: str, expected: str) -> None:
+    assert base_name(
+        pattern, stem="猫 1", route="portrait", job="01k", task="230", date="2026-11-22", workflow="12/34"
+    ) == expected  # fmt: skip
+
+
+@given(st.text(st.characters(), min_size=1), st.sampled_from(["{task}", "{workflow}", "{route}"]))
+def test_what_others_chose_is_cleaned_before_it_becomes_a_name(text: str, pattern: str) -> None:
+    base = base_name(pattern, stem="s", route=text, job="j", task=text, date="d", workflow=text)
+    assume(base != "s")
+    assert "/" not in base
+    assert not base.startswith(".")
+    assert base.isprintable() or "\u200d" in base or not base.isascii()
