@@ -1,15 +1,20 @@
 # Two commands set everything up on a fresh machine: `make demo` and `make test`.
+# --no-compile: only what is really imported is compiled, at its first import: the demo begins sooner.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lock schema clean
+.PHONY: demo test check big lock schema clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/renderdrop demo
 
 test: check
 	$(BIN)/pytest
+
+# 2 GB up and 2 GB down, its memory watched: a minute or two, and 5 GB of disk for that long.
+big: $(VENV)/.dev
+	RENDERDROP_BIG=1 $(BIN)/pytest -n 0 --timeout 900 tests/system/test_big_files.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check daemon tests
@@ -32,12 +37,12 @@ lock:
 
 $(VENV)/.runtime: pyproject.toml .ci/runtime.lock .ci/build.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r .ci/build.lock -r .ci/runtime.lock
+	$(BIN)/pip install --quiet --no-compile --require-hashes -r .ci/build.lock -r .ci/runtime.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime .ci/dev.lock
-	$(BIN)/pip install --quiet --require-hashes -r .ci/dev.lock
+	$(BIN)/pip install --quiet --no-compile --require-hashes -r .ci/dev.lock
 	touch $@
 
 clean:

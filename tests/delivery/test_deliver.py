@@ -88,16 +88,23 @@ class House:
         for stage in (self.deliver, self.file_away):
             stage.set_routes((self.route,))
 
+    async def calm(self) -> None:
+        """Until nothing is under way any more."""
+        async with asyncio.timeout(20):
+            while running := set(self.tasks._running):
+                await asyncio.wait(running)
+                await asyncio.sleep(0)
+
     async def rounds(self, count: int = 1) -> None:
         for _ in range(count):
             for stage in (self.deliver, self.file_away):
-                await stage.round()
-                async with asyncio.timeout(20):
-                    while self.tasks._running:
-                        await asyncio.sleep(0.001)
+                self.tasks.start(stage.round(), "round")  # as a pulse does
+                await self.calm()
             self.clock.run(60)
 
-    async def job(self, state: State = State.RENDERED, path: str = "sub/肖像.png", outputs: int = 2, **changes: Any) -> Job:
+    async def job(
+        self, state: State = State.RENDERED, path: str = "sub/肖像.png", outputs: int = 2, **changes: Any
+    ) -> Job:
         source = self.route.inbox / path
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_bytes(SOURCE)
@@ -220,7 +227,9 @@ async def test_a_delivery_interrupted_at_any_step_is_made_once(at: int, after: b
     whole_delivery(house, job)
     now = await house.books.see(job)
     assert (now.state, now.source.place, now.source.filed) == (State.DELIVERED, Place.DONE, True)
-    assert [step for step in await house.books.history(job) if step[1] is State.DELIVERED] == [(State.RENDERED, State.DELIVERED)]
+    assert [step for step in await house.books.history(job) if step[1] is State.DELIVERED] == [
+        (State.RENDERED, State.DELIVERED)
+    ]
 
 
 async def test_the_interruptions_reach_every_step(house: House) -> None:
@@ -294,9 +303,17 @@ async def test_many_jobs_of_one_name_are_delivered_side_by_side(house: House) ->
     }
 
 
-@pytest.mark.parametrize(("after", "place", "left"), [("keep", Place.INBOX, {"a.png": SOURCE}), ("delete", Place.DELETED, {})])
+@pytest.mark.parametrize(
+    ("after", "place", "left"), [("keep", Place.INBOX, {"a.png": SOURCE}), ("delete", Place.DELETED, {})]
+)
 async def test_a_route_may_keep_or_delete_its_sources(
-    after: str, place: Place, left: dict[str, bytes], books: Books, clock: FakeClock, make_route: Callable[..., Route], route: Route
+    after: str,
+    place: Place,
+    left: dict[str, bytes],
+    books: Books,
+    clock: FakeClock,
+    make_route: Callable[..., Route],
+    route: Route,
 ) -> None:
     house = House(books, clock, make_route(after=after))
     job = await house.job(path="a.png", outputs=1)
@@ -345,8 +362,7 @@ async def test_what_a_fault_of_the_download_does(fault: Fault, rounds: int, stat
     house.fetch.fault = fault
     for _ in range(rounds):
         await house.deliver.round()
-        while house.tasks._running:
-            await asyncio.sleep(0)
+        await house.calm()
         house.clock.run(60)
         for reach, subject in (("platform", "platform"), ("share", "portrait")):
             await house.troubles.end(reach, subject)  # type: ignore[arg-type]
@@ -392,7 +408,10 @@ async def test_a_name_that_is_no_utf_8_keeps_its_bytes(house: House) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     await house.job(path=name, outputs=1)
     await house.rounds()
-    assert {os.fsencode(n) for n in os.listdir(house.route.outbox)} - {b".renderdrop"} == {b"caf\xe9.png", b"caf\xe9.json"}
+    assert {os.fsencode(n) for n in os.listdir(house.route.outbox)} - {b".renderdrop"} == {
+        b"caf\xe9.png",
+        b"caf\xe9.json",
+    }
     assert os.listdir(os.fsencode(house.route.done)) == [b"caf\xe9.png"]
 
 

@@ -128,7 +128,9 @@ TABLE: list[tuple[Fault, State, Outcome, int, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "state", "outcome", "burnt", "trouble"), TABLE, ids=[type(t[0]).__name__ for t in TABLE])
+@pytest.mark.parametrize(
+    ("fault", "state", "outcome", "burnt", "trouble"), TABLE, ids=[type(t[0]).__name__ for t in TABLE]
+)
 async def test_what_a_fault_does_to_its_job(
     fault: Fault, state: State, outcome: Outcome, burnt: int, trouble: str | None, sent: Sent
 ) -> None:

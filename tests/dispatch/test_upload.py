@@ -47,8 +47,10 @@ async def test_the_bytes_their_hash_and_their_number_are_the_files(route: Route)
     ("name", "told"),
     [("肖像 照片.JPG", "肖像 照片.JPG"), ("two\nlines.png", "two_lines.png"), ("caf\udce9.png", "caf.png"), ("a\"b.png", "a_b.png")],
     ids=ascii,
-)  # fmt: skip
-async def test_the_name_sent_is_the_files_own_without_what_no_header_carries(name: str, told: str, route: Route) -> None:
+)
+async def test_the_name_sent_is_the_files_own_without_what_no_header_carries(
+    name: str, told: str, route: Route
+) -> None:
     with uploading(route.inbox, name) as upload:
         assert upload.part().filename == told
 

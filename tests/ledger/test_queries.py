@@ -25,10 +25,14 @@ def _paths(jobs: list[Job]) -> list[str]:
     return [job.source.path for job in jobs]
 
 
-async def waiting(books: Books, but: set[str] | None = None, limit: int = 10, routes: list[str] | None = None) -> list[str]:
+async def waiting(
+    books: Books, but: set[str] | None = None, limit: int = 10, routes: list[str] | None = None
+) -> list[str]:
     return _paths(
         await books.ledger.read(
-            lambda c: queries.waiting(c, routes=["portrait"] if routes is None else routes, but=but or set(), limit=limit)
+            lambda c: queries.waiting(
+                c, routes=["portrait"] if routes is None else routes, but=but or set(), limit=limit
+            )
         )
     )
 
@@ -139,10 +143,17 @@ async def test_a_base_is_reserved_from_its_choice_until_it_is_delivered(books: B
 
 
 async def test_a_place_in_the_archive_is_reserved_until_the_source_is_filed(books: Books) -> None:
-    states = {State.RENDERED: Place.DONE, State.DELIVERED: Place.DONE, State.FAILED: Place.FAILED, State.CANCELLED: Place.FAILED}
+    states = {
+        State.RENDERED: Place.DONE,
+        State.DELIVERED: Place.DONE,
+        State.FAILED: Place.FAILED,
+        State.CANCELLED: Place.FAILED,
+    }
     for state in states:
         job = await books.job(state, f"{state}.png")
-        await books.ledger.write(lambda c, j=job: moves.record_source(c, j.id, j.source.path, stored=f"s/{j.source.path}"))  # type: ignore[misc]
+        await books.ledger.write(
+            lambda c, j=job: moves.record_source(c, j.id, j.source.path, stored=f"s/{j.source.path}")
+        )  # type: ignore[misc]
     filed = await books.job(State.FAILED, "filed.png")
     await books.ledger.write(lambda c: moves.record_source(c, filed.id, "filed.png", stored="filed.png", filed=True))
     for place in (Place.DONE, Place.FAILED):
@@ -219,7 +230,10 @@ async def test_an_id_may_be_typed_in_part(books: Books) -> None:
 async def test_a_path_tells_its_jobs_the_newest_first(books: Books) -> None:
     old = await books.job(State.DELIVERED, mtime_ns=1)
     new = await books.job(State.QUEUED, mtime_ns=2)
-    assert [j.id for j in await books.ledger.read(lambda c: queries.at_path(c, "portrait", "a.png"))] == [new.id, old.id]
+    assert [j.id for j in await books.ledger.read(lambda c: queries.at_path(c, "portrait", "a.png"))] == [
+        new.id,
+        old.id,
+    ]
     assert await books.ledger.read(lambda c: queries.at_path(c, "portrait", "b.png")) == []
 
 

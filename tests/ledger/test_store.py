@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text
 
-from renderdrop.ledger import engine, moves, queries, store
+from renderdrop.ledger import engine, moves, queries
 from renderdrop.ledger.schema import shares, troubles
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.errors import LedgerBroken
@@ -41,7 +41,7 @@ async def test_a_write_is_on_disk_when_it_returns(ledger: Ledger) -> None:
 
 async def test_a_write_gives_back_what_its_deed_does(ledger: Ledger) -> None:
     assert await ledger.write(lambda _: 42) == 42
-    assert await ledger.write(lambda _: None) is None
+    assert await ledger.write(lambda _: ["a"]) == ["a"]
 
 
 async def test_deeds_that_come_together_share_few_transactions(
@@ -167,7 +167,7 @@ async def test_a_disk_that_is_full_is_told_once_and_loudly(
             event.listen(opened, "connect", lambda conn, _: conn.execute("PRAGMA max_page_count = 1"))
         return opened
 
-    monkeypatch.setattr(store.engine, "open_engine", small)
+    monkeypatch.setattr(engine, "open_engine", small)
     ledger = Ledger(ledger_file, told.append)
 
     def large(c: Connection) -> None:

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderdrop.model.media import MEDIA_CLASSES, MEDIA_TYPES, UNTYPED, extension, media_class, media_type, takes, wanted
+from renderdrop.model.media import (
+    MEDIA_CLASSES,
+    MEDIA_TYPES,
+    UNTYPED,
+    extension,
+    media_class,
+    media_type,
+    takes,
+    wanted,
+)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_a_size_is_bytes_or_a_number_with_its_unit(written: object, meant: int) 
     assert size(written) == meant
 
 
-WRONG = ["", "soon", "10 x", "-1s", "1e3s", "5 minutes", "10m 5s", None, True, [], -1, "9" * 400]
+WRONG: list[object] = ["", "soon", "10 x", "-1s", "1e3s", "5 minutes", "10m 5s", None, True, [], -1, "9" * 400]
 
 
 @pytest.mark.parametrize("written", [*WRONG, float("inf"), float("nan"), "10MB"], ids=ascii)

@@ -37,7 +37,7 @@ class Wire:
         self.seen.body = await self.reader.readexactly(int(self.seen.headers.get("content-length", 0)))
         return self.seen.body
 
-    async def answer(self, status: int, body: bytes = b"", length: int | None = None, **headers: str) -> None:
+    async def answer(self, status: int, body: bytes = b"", length: int | None = None, /, **headers: str) -> None:
         """An answer; `length` where Content-Length shall not be the body's."""
         lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body) if length is None else length}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -63,7 +63,9 @@ class Raw:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+            headers = {
+                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
+            }
             self.seen.append(Seen(head[0], headers))
             await self.script(Wire(self.seen[-1], reader, writer))
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -39,7 +39,7 @@ def parsed(headers: dict[str, str], body: bytes) -> list[EmailMessage]:
 @given(
     st.dictionaries(st.sampled_from(["workflow_id", "prompt", "seed", "文本"]), st.text(st.characters(exclude_categories=["Cs"]))),
     st.lists(st.binary(max_size=200), max_size=3),
-)  # fmt: skip
+)
 async def test_the_length_is_exact_and_the_bytes_come_back(fields: dict[str, str], datas: list[bytes]) -> None:
     body = Multipart(fields, [part(data, f"input_{i}") for i, data in enumerate(datas)], nothing)
     raw = await whole(body)
@@ -54,7 +54,9 @@ async def test_the_length_is_exact_and_the_bytes_come_back(fields: dict[str, str
 
 
 async def test_an_independent_parser_reads_names_types_and_order() -> None:
-    body = Multipart({"workflow_id": "1234", "prompt": "油画"}, [part(b"\x89PNG\r\n\x1a\n\x00", filename="肖像.png")], nothing)
+    body = Multipart(
+        {"workflow_id": "1234", "prompt": "油画"}, [part(b"\x89PNG\r\n\x1a\n\x00", filename="肖像.png")], nothing
+    )
     found = parsed(body.headers, await whole(body))
     names = [p.get_param("name", header="content-disposition") for p in found]
     assert names == ["workflow_id", "prompt", "input_image"]

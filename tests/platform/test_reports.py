@@ -66,7 +66,7 @@ def test_without_a_status_word_it_is_no_report(data: object) -> None:
         ({"curr_node": {"title": 7}}, None, None), ({"curr_node": "KSampler"}, None, None),
     ],
     ids=lambda value: ascii(value)[:40],
-)  # fmt: skip
+)
 def test_progress_is_read_as_far_as_it_goes(progress: object, percent: float | None, node: str | None) -> None:
     found = report(progress=progress)
     assert (found.progress, found.node) == (percent, node)
@@ -87,7 +87,7 @@ def test_rows_of_every_kind_are_sorted_in_their_order() -> None:
     found = report("success", outputs=rows)
     assert [(o.position, o.node_id, o.url) for o in found.outputs] == [
         (0, "9", "https://cdn.example/a.png"), (1, "10", f"{BASE}/api/view?type=output&filename=b.png"),
-    ]  # fmt: skip
+    ]
     assert [(r.level, r.node_id, r.title, r.message) for r in found.remarks] == [
         (Level.WARNING, "40", "", "cropped"),
         (Level.ERROR, "55", "Face", "未检测到人脸"),
@@ -104,7 +104,9 @@ def test_a_value_of_an_unknown_kind_is_taken_for_media_and_told(kind: object) ->
     assert "error_type" in found.strange[0]
 
 
-@pytest.mark.parametrize("row", [None, "x", [], {}, {"output": None}, {"output": ""}, {"output": 5, "error_type": "info"}])
+@pytest.mark.parametrize(
+    "row", [None, "x", [], {}, {"output": None}, {"output": ""}, {"output": 5, "error_type": "info"}]
+)
 def test_a_row_without_a_value_is_left_out_and_told(row: object) -> None:
     found = report("success", outputs=[row, {"output": "a.png", "error_type": "info"}])
     assert [o.position for o in found.outputs] == [0]
@@ -138,12 +140,12 @@ def test_an_output_is_a_url_a_path_or_a_bare_name(value: str, url: str) -> None:
 
 
 KEYS = st.sampled_from(
-    "status progress outputs total_progress curr_node title id output error_type name curr_nodes max_nodes".split()
+    ["status", "progress", "outputs", "total_progress", "curr_node", "title", "id", "output", "error_type", "name", "curr_nodes", "max_nodes"]
 )
 LEAVES = (
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters()) | st.just(10**400)
     | st.sampled_from(["success", "running", "info", "warning", "error", "a.png", "http://[", "-1"])
-)  # fmt: skip
+)
 ANY = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=25
 )
@@ -208,7 +210,10 @@ def test_a_task_id_is_a_number_or_a_text(value: object, task: str) -> None:
     assert task_id({"task_id": value}) == task
 
 
-@pytest.mark.parametrize("found", [None, {}, [], "230", {"task_id": None}, {"task_id": ""}, {"task_id": " "}, {"task_id": True}, {"task_id": [1]}])
+@pytest.mark.parametrize(
+    "found",
+    [None, {}, [], "230", {"task_id": None}, {"task_id": ""}, {"task_id": " "}, {"task_id": True}, {"task_id": [1]}],
+)
 def test_an_acceptance_without_a_task_id_is_nonsense(found: object) -> None:
     with pytest.raises(Nonsense):
         task_id(found)

@@ -82,7 +82,9 @@ async def test_the_disk_is_visited_once_a_mebibyte(serve: Serve, talking: Talkin
     assert max(sink.writes) < 2 * CHUNK
 
 
-def resuming(first: dict[str, str], later: Callable[[Wire, int], tuple[int, bytes, dict[str, str]]]) -> Callable[[Wire], object]:
+def resuming(
+    first: dict[str, str], later: Callable[[Wire, int], tuple[int, bytes, dict[str, str]]]
+) -> Callable[[Wire], object]:
     """A script: the first answer is cut half way, what follows is `later`'s."""
 
     async def script(wire: Wire) -> None:
@@ -102,7 +104,9 @@ def rest(start: int, data: bytes = DATA, end: int | None = None) -> tuple[int, b
     return 206, body, {"Content_Range": f"bytes {start}-{start + len(body) - 1}/{len(data)}"}
 
 
-async def twice(serve: Serve, talking: Talking, script: Callable[[Wire], object], tries: int = 2) -> tuple[Kept, list[dict[str, str]], list[Fault]]:
+async def twice(
+    serve: Serve, talking: Talking, script: Callable[[Wire], object], tries: int = 2
+) -> tuple[Kept, list[dict[str, str]], list[Fault]]:
     """Pull until it is there; what arrived, the requests' headers, and the faults on the way."""
     raw = await serve(script)  # type: ignore[arg-type]
     transfer, sink, faults = Transfer(raw.url + "/a.png", CAP), Kept(), []
@@ -129,7 +133,9 @@ async def test_a_cut_download_goes_on_where_it_stopped_with_a_validator(
 
 
 @pytest.mark.parametrize("validator", [{}, {"ETag": 'W/"v1"'}])
-async def test_without_a_strong_validator_it_starts_anew(validator: dict[str, str], serve: Serve, talking: Talking) -> None:
+async def test_without_a_strong_validator_it_starts_anew(
+    validator: dict[str, str], serve: Serve, talking: Talking
+) -> None:
     sink, seen, _ = await twice(serve, talking, resuming(validator, lambda _, start: (200, DATA[start:], {})))
     assert sink.data == DATA
     assert "range" not in seen[1]
@@ -244,7 +250,9 @@ FAULTS: list[tuple[int, bytes, dict[str, str], type[Fault]]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "headers", "kind"), FAULTS, ids=[f"{f[0]}-{f[3].__name__}-{i}" for i, f in enumerate(FAULTS)])
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "kind"), FAULTS, ids=[f"{f[0]}-{f[3].__name__}-{i}" for i, f in enumerate(FAULTS)]
+)
 async def test_what_an_answer_without_the_file_is_called(
     status: int, body: bytes, headers: dict[str, str], kind: type[Fault], serve: Serve, talking: Talking
 ) -> None:

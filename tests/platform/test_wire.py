@@ -1,4 +1,4 @@
-"""The wire, against a server that misbehaves on purpose: where the token goes, and what every end of a submission is called."""
+"""The wire, against a server that misbehaves on purpose: where the token goes, what each end of a submission is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, SourceChanged, Temporary, Unknown
-from renderdrop.platform import apps, client as client_module, clusters
+from renderdrop.platform import apps, clusters
+from renderdrop.platform import client as client_module
 from renderdrop.platform.answers import Nonsense, OwnError
 from renderdrop.platform.client import Client, origin
 from renderdrop.platform.multipart import FilePart
@@ -315,12 +316,14 @@ async def test_the_token_goes_to_its_own_origin_and_to_no_other(serve: Serve, ta
         ("https://a", "//a", False), ("https://a", "", False), ("https://a", "https://evil#@a", False),
         ("https://a", "https://evil?@a", False),
     ],
-)  # fmt: skip
+)
 def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
     assert (origin(one) == origin(other)) == same
 
 
-@pytest.mark.parametrize("url", ["http://[", "http://a:99999", "http://a:b", "http://[::1", "http://\x00", "http://a b/"])
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://a:99999", "http://a:b", "http://[::1", "http://\x00", "http://a b/"]
+)
 async def test_a_url_that_cannot_be_read_is_nonsense_and_no_crash(url: str, talking: Talking) -> None:
     async with talking("http://127.0.0.1:1") as client:
         with pytest.raises((Nonsense, PlatformDown)):

@@ -91,7 +91,9 @@ async def test_only_what_is_harmless_to_leave_is_abandoned() -> None:
 # pulse
 
 
-async def test_a_round_never_runs_twice_at_once_and_a_nudge_meanwhile_gives_one_more(tasks: Tasks, until: Until) -> None:
+async def test_a_round_never_runs_twice_at_once_and_a_nudge_meanwhile_gives_one_more(
+    tasks: Tasks, until: Until
+) -> None:
     running, most, rounds = 0, 0, 0
     gate = asyncio.Event()
 
@@ -173,7 +175,9 @@ async def test_hands_are_bounded_and_know_what_they_hold(tasks: Tasks, clock: Fa
     assert (hands.free, hands.passed_over()) == (1, set())
 
 
-async def test_a_job_whose_work_died_rests_and_then_is_tried_again(tasks: Tasks, clock: FakeClock, until: Until) -> None:
+async def test_a_job_whose_work_died_rests_and_then_is_tried_again(
+    tasks: Tasks, clock: FakeClock, until: Until
+) -> None:
     hands = Hands(2, tasks, clock, "work")
 
     async def die() -> None:

@@ -114,7 +114,9 @@ async def test_what_is_not_in_trouble_is_not_probed(troubles: Troubles) -> None:
     assert troubles.of("share", "a") is None
 
 
-async def test_a_trouble_that_comes_back_soon_goes_on_with_its_long_pauses(troubles: Troubles, clock: FakeClock) -> None:
+async def test_a_trouble_that_comes_back_soon_goes_on_with_its_long_pauses(
+    troubles: Troubles, clock: FakeClock
+) -> None:
     async def pause_after(quiet: float) -> float:
         await troubles.end("platform", PLATFORM)
         clock.run(quiet)

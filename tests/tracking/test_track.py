@@ -72,8 +72,9 @@ class Followed:
         self.clock.run(after)
         await self.track.tick()
         async with asyncio.timeout(10):
-            while self.tasks._running:  # the polls of this tick
-                await asyncio.sleep(0.001)
+            while polls := set(self.tasks._running):  # of this tick
+                await asyncio.wait(polls)
+                await asyncio.sleep(0)
 
     async def job(self, *path: str, **changes: Any) -> Job:
         made = await self.books.job(State.SUBMITTED, *path, **changes)
@@ -110,7 +111,13 @@ async def test_success_is_the_word_and_not_the_percentage(followed: Followed) ->
     note = Remark(Level.WARNING, "cropped", "40", "Scale")
     await followed.look(report("success", 94.0, outputs=(OUT,), remarks=(note,)))
     now = await followed.books.see(job)
-    assert (now.state, now.paid, now.progress, now.outputs, now.remarks) == (State.RENDERED, True, 94.0, (OUT,), (note,))
+    assert (now.state, now.paid, now.progress, now.outputs, now.remarks) == (
+        State.RENDERED,
+        True,
+        94.0,
+        (OUT,),
+        (note,),
+    )
     assert now.times.finished == followed.clock.text()
     assert followed.woken == ["rendered"]
     await followed.look()
@@ -134,7 +141,9 @@ async def test_success_without_media_is_a_failure_that_says_what_the_nodes_said(
     assert followed.woken == ["ended"]
 
 
-@pytest.mark.parametrize("notes", [(), (Remark(Level.ERROR, "显存不足", "3", "K"), Remark(Level.WARNING, "w", "3", "K"))])
+@pytest.mark.parametrize(
+    "notes", [(), (Remark(Level.ERROR, "显存不足", "3", "K"), Remark(Level.WARNING, "w", "3", "K"))]
+)
 async def test_the_platforms_fail_ends_the_job_with_its_words(notes: tuple[Remark, ...], followed: Followed) -> None:
     job = await followed.job()
     await followed.look(report("fail", 10.0, remarks=notes))

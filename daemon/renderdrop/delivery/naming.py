@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from renderdrop.model.media import extension
-from renderdrop.model.names import clean, cut, fold, notices, numbered, split_ext
+from renderdrop.model.names import NOTICE_JSON, clean, cut, fold, notices, numbered, split_ext
 
 SIDECAR: Final = ".json"
 _BEGIN: Final = 32
@@ -74,7 +74,8 @@ def plan(
         this = cut(base, suffix + longest).removesuffix(longest)
         files = tuple(this + tail for tail in tails)
         stored = None if source is None else numbered(source, n)
-        bases = {fold(this), *(fold(split_ext(f)[0]) for f in files)}
+        # By what we put together and not by a file's last dot: that may be the base's own, and then no number helps.
+        bases = {fold(this), *(fold(this + split_ext(f"x{tail}")[0][1:]) for tail in tails)}
         if bases & (stems | held) or any(fold(f) in taken for f in (*files, this + SIDECAR)):
             continue
         if stored is None or fold(stored) not in taken_done:
@@ -92,10 +93,22 @@ def free_to_store(source: str, taken: Collection[str]) -> str:
     """The first name under which a source and both of its notices are free in failed/."""
     folded = {fold(n) for n in taken}
     for n in count(1):
-        name = numbered(source, n)
+        name = _noted(source, n)
         if not any(fold(f) in folded for f in (name, *notices(name))):
             return name
     raise AssertionError("count() does not end")
+
+
+def _noted(source: str, n: int) -> str:
+    """As `numbered`, but so short that its notices' names hold the number too: else no number would ever be free."""
+    if n < 2:
+        return source
+    name = numbered(source, n)
+    while cut(name, NOTICE_JSON) != name + NOTICE_JSON:
+        stem, ext = split_ext(source)
+        source = stem[:-1] + ext if len(stem) > 1 else source[:-1]
+        name = numbered(source, n)
+    return name
 
 
 def _tails(extensions: Sequence[str]) -> list[str]:

@@ -1,0 +1,189 @@
+"""inotify's hints, from the real thing: early where they come, "look at everything" where they cannot be trusted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from watchdog.observers.inotify import InotifyObserver
+
+from renderdrop.intake.watch import Watcher
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
+
+
+class Hints(list[str | None]):
+    def __call__(self, path: str | None) -> None:
+        self.append(path)
+
+
+@pytest.fixture
+def watcher() -> Iterator[Watcher]:
+    made = Watcher()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    made = tmp_path / "inbox"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def hints(watcher: Watcher, inbox: Path) -> Hints:
+    told = Hints()
+    watcher.keep(inbox, told)
+    assert told == [None]  # what came before the watch was seen by nobody
+    told.clear()
+    return told
+
+
+async def test_a_written_and_closed_file_is_hinted_at(hints: Hints, inbox: Path, until: Until) -> None:
+    (inbox / "猫.png").write_bytes(b"x")
+    await until(lambda: str(inbox / "猫.png") in hints)
+    assert None not in hints
+
+
+async def test_a_file_that_is_moved_in_or_renamed_is_hinted_at_under_its_new_name(
+    hints: Hints, inbox: Path, tmp_path: Path, until: Until
+) -> None:
+    (tmp_path / "elsewhere.png").write_bytes(b"x")
+    os.rename(tmp_path / "elsewhere.png", inbox / "a.png")
+    await until(lambda: str(inbox / "a.png") in hints)
+    os.rename(inbox / "a.png", inbox / "b.png")
+    await until(lambda: str(inbox / "b.png") in hints)
+
+
+async def test_a_hard_link_is_hinted_at(hints: Hints, inbox: Path, tmp_path: Path, until: Until) -> None:
+    (tmp_path / "elsewhere.png").write_bytes(b"x")
+    os.link(tmp_path / "elsewhere.png", inbox / "a.png")
+    await until(lambda: str(inbox / "a.png") in hints)
+
+
+async def test_a_new_folder_asks_for_a_sweep_because_its_first_files_are_missed(
+    hints: Hints, inbox: Path, tmp_path: Path, until: Until
+) -> None:
+    (inbox / "sub").mkdir()
+    await until(lambda: None in hints)
+    hints.clear()
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "a.png").write_bytes(b"x")
+    os.rename(tmp_path / "whole", inbox / "whole")
+    await until(lambda: None in hints)
+
+
+async def test_a_file_in_a_sub_folder_is_hinted_at(watcher: Watcher, inbox: Path, until: Until) -> None:
+    (inbox / "sub").mkdir()
+    hints = Hints()
+    watcher.keep(inbox, hints)
+    (inbox / "sub" / "a.png").write_bytes(b"x")
+    await until(lambda: str(inbox / "sub" / "a.png") in hints)
+
+
+async def test_a_name_that_is_no_utf_8_is_hinted_at_byte_for_byte(hints: Hints, inbox: Path, until: Until) -> None:
+    path = os.path.join(os.fsencode(inbox), b"caf\xe9.png")
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+    await until(lambda: any(hint is not None and os.fsencode(hint) == path for hint in hints))
+
+
+@pytest.mark.parametrize("name", ["watchdog.observers.inotify", "watchdog.observers.inotify_c"])
+def test_an_overflow_which_is_only_a_log_line_asks_for_a_sweep_of_everything(
+    name: str, watcher: Watcher, hints: Hints, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    others = Hints()
+    watcher.keep(tmp_path / "other", others)
+    others.clear()
+    logging.getLogger(name).warning("inotify queue overflow: events have been lost")
+    assert hints == others == [None]
+    logging.getLogger(name).warning("something else")
+    assert len(hints) == 1
+
+
+def test_the_line_that_the_library_really_writes_is_the_one_that_is_heard() -> None:
+    import watchdog.observers
+
+    folder = Path(watchdog.observers.__file__).parent
+    told = [
+        line.strip()
+        for path in folder.glob("inotify*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if "overflow" in line.lower()
+    ]
+    assert any("overflow" in line and '"' in line for line in told), told
+
+
+def test_keeping_a_watch_that_lives_changes_nothing(watcher: Watcher, hints: Hints, inbox: Path) -> None:
+    for _ in range(3):
+        watcher.keep(inbox, hints)
+    assert hints == []
+
+
+async def test_an_inbox_that_was_made_anew_is_watched_again(
+    watcher: Watcher, hints: Hints, inbox: Path, until: Until
+) -> None:
+    shutil.rmtree(inbox)
+    inbox.mkdir()
+
+    def renewed() -> bool:
+        watcher.keep(inbox, hints)  # as every sweep does; the new folder may even have the old one's number
+        return None in hints
+
+    await until(renewed)
+    (inbox / "a.png").write_bytes(b"x")
+    await until(lambda: str(inbox / "a.png") in hints)
+
+
+async def test_an_observer_that_died_is_replaced(watcher: Watcher, hints: Hints, inbox: Path, until: Until) -> None:
+    observer = watcher._observer
+    assert isinstance(observer, InotifyObserver)
+    observer.stop()
+    observer.join(5)
+    watcher.keep(inbox, hints)
+    assert None in hints
+    (inbox / "a.png").write_bytes(b"x")
+    await until(lambda: str(inbox / "a.png") in hints)
+
+
+async def test_what_is_dropped_is_watched_no_longer(
+    watcher: Watcher, hints: Hints, inbox: Path, tmp_path: Path, until: Until
+) -> None:
+    (tmp_path / "other").mkdir()
+    others = Hints()
+    watcher.keep(tmp_path / "other", others)
+    watcher.drop(inbox)
+    watcher.drop(tmp_path / "nobody")
+    hints.clear()
+    (inbox / "a.png").write_bytes(b"x")
+    (tmp_path / "other" / "b.png").write_bytes(b"x")
+    await until(lambda: str(tmp_path / "other" / "b.png") in others)
+    assert hints == []
+
+
+def test_an_inbox_that_is_not_there_is_an_os_error(watcher: Watcher, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        watcher.keep(tmp_path / "nowhere", Hints())
+
+
+async def test_an_inbox_behind_a_link_is_watched_where_it_really_is(
+    watcher: Watcher, inbox: Path, tmp_path: Path, until: Until
+) -> None:
+    (tmp_path / "link").symlink_to(inbox)
+    hints = Hints()
+    watcher.keep(tmp_path / "link", hints)
+    (inbox / "a.png").write_bytes(b"x")
+    await until(lambda: str(inbox.resolve() / "a.png") in hints)
+
+
+def test_stopping_twice_or_before_the_start_is_fine(tmp_path: Path) -> None:
+    Watcher().stop()
+    made = Watcher()
+    made.keep(tmp_path, Hints())
+    made.stop()
+    made.stop()
