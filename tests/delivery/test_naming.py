@@ -12,7 +12,22 @@ from renderdrop.delivery.naming import Plan, alike, base_name, free_to_store, ou
 from renderdrop.model.names import fold, notices, split_ext
 
 NAMES = st.one_of(
-    st.sampled_from(["a.png", "A.PNG", "a", "a-2", "a.json", "a_1.png", "é.png", "e\u0301.png", "a.b.png", "猫.mp4", "a-2.png", "a_1"]),
+    st.sampled_from(
+        [
+            "a.png",
+            "A.PNG",
+            "a",
+            "a-2",
+            "a.json",
+            "a_1.png",
+            "é.png",
+            "e\u0301.png",
+            "a.b.png",
+            "猫.mp4",
+            "a-2.png",
+            "a_1",
+        ]
+    ),
     st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=80).filter(
         lambda name: len(name.encode()) <= 255 and not name.startswith(".")
     ),
@@ -45,14 +60,38 @@ TABLE: list[tuple[str, Plan, Plan]] = [
     ("in any case", planned("a", ".JSON"), Plan("a", ("a_1.JSON",), "a.json", None)),
     ("no extension is fine", planned("a", ""), Plan("a", ("a",), "a.json", None)),
     ("the source goes to done", planned("a", ".png", source="a.jpg"), Plan("a", ("a.png",), "a.json", "a.jpg")),
-    ("a taken output moves all", planned("a", ".png", source="a.jpg", outbox=["a.png"]), Plan("a-2", ("a-2.png",), "a-2.json", "a-2.jpg")),
+    (
+        "a taken output moves all",
+        planned("a", ".png", source="a.jpg", outbox=["a.png"]),
+        Plan("a-2", ("a-2.png",), "a-2.json", "a-2.jpg"),
+    ),
     ("a taken sidecar moves all", planned("a", ".png", outbox=["A.JSON"]), Plan("a-2", ("a-2.png",), "a-2.json", None)),
-    ("another file of the base moves all", planned("a", ".png", outbox=["a.txt"]), Plan("a-2", ("a-2.png",), "a-2.json", None)),
-    ("a taken source moves all", planned("a", ".png", source="a.jpg", done=["A.JPG"]), Plan("a-2", ("a-2.png",), "a-2.json", "a-2.jpg")),
+    (
+        "another file of the base moves all",
+        planned("a", ".png", outbox=["a.txt"]),
+        Plan("a-2", ("a-2.png",), "a-2.json", None),
+    ),
+    (
+        "a taken source moves all",
+        planned("a", ".png", source="a.jpg", done=["A.JPG"]),
+        Plan("a-2", ("a-2.png",), "a-2.json", "a-2.jpg"),
+    ),
     ("a reserved base is taken", planned("a", ".png", reserved=["A"]), Plan("a-2", ("a-2.png",), "a-2.json", None)),
-    ("numbers go on", planned("a", ".png", outbox=["a.png", "a-2.png"], reserved=["a-3"]), Plan("a-4", ("a-4.png",), "a-4.json", None)),
-    ("either form of a letter", planned("é", ".png", outbox=["e\u0301.png"]), Plan("é-2", ("é-2.png",), "é-2.json", None)),
-    ("what is elsewhere is no hindrance", planned("a", ".png", source=None, done=["a.png"]), Plan("a", ("a.png",), "a.json", None)),
+    (
+        "numbers go on",
+        planned("a", ".png", outbox=["a.png", "a-2.png"], reserved=["a-3"]),
+        Plan("a-4", ("a-4.png",), "a-4.json", None),
+    ),
+    (
+        "either form of a letter",
+        planned("é", ".png", outbox=["e\u0301.png"]),
+        Plan("é-2", ("é-2.png",), "é-2.json", None),
+    ),
+    (
+        "what is elsewhere is no hindrance",
+        planned("a", ".png", source=None, done=["a.png"]),
+        Plan("a", ("a.png",), "a.json", None),
+    ),
     ("dots in a base stay", planned("a.b", ".png", outbox=["a.png"]), Plan("a.b", ("a.b.png",), "a.b.json", None)),
 ]
 
@@ -69,9 +108,7 @@ def test_no_plan_takes_what_is_taken_and_every_name_fits(
     source: str, extensions: list[str], moved: bool, outbox: list[str], done: list[str], reserved: list[str]
 ) -> None:
     base = split_ext(source)[0]
-    found = plan(
-        base, extensions, source=source if moved else None, outbox=outbox, done=done, reserved=reserved
-    )
+    found = plan(base, extensions, source=source if moved else None, outbox=outbox, done=done, reserved=reserved)
     ours = [*found.files, found.sidecar]
     assert not {fold(name) for name in ours} & {fold(name) for name in outbox}
     assert len({fold(name) for name in ours}) == len(ours) == len(extensions) + 1
@@ -173,14 +210,21 @@ def test_nothing_a_server_says_gets_beyond_a_short_plain_extension(url: str, med
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("{stem}", "猫 1"), ("{route}_{stem}", "portrait_猫 1"), ("{job}", "01k"), ("{stem}-{task}", "猫 1-230"),
-        ("{date}", "2026-11-22"), ("{workflow}", "12_34"), (".{stem}", "猫 1"), ("...", "猫 1"),
+        ("{stem}", "猫 1"),
+        ("{route}_{stem}", "portrait_猫 1"),
+        ("{job}", "01k"),
+        ("{stem}-{task}", "猫 1-230"),
+        ("{date}", "2026-11-22"),
+        ("{workflow}", "12_34"),
+        (".{stem}", "猫 1"),
+        ("...", "猫 1"),
     ],
 )
 def test_the_pattern_is_filled_in(pattern: str, expected: str) -> None:
-    assert base_name(
-        pattern, stem="猫 1", route="portrait", job="01k", task="230", date="2026-11-22", workflow="12/34"
-    ) == expected
+    assert (
+        base_name(pattern, stem="猫 1", route="portrait", job="01k", task="230", date="2026-11-22", workflow="12/34")
+        == expected
+    )
 
 
 @given(st.text(st.characters(), min_size=1), st.sampled_from(["{task}", "{workflow}", "{route}"]))

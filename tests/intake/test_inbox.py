@@ -59,7 +59,6 @@ async def test_what_lies_there_settles_and_becomes_a_job_each(watched: Watched) 
     names = ["a.png", "sub/deep/肖像.JPG", "UPPER.PNG", os.fsdecode(b"caf\xe9.png"), "two\nlines.png"]
     for name in names:
         watched.drop(name)
-    assert not watched.inbox.idle
     assert await watched.settle() == len(names)
     assert await watched.jobs() == dict.fromkeys(names, State.QUEUED)
     assert watched.inbox.idle
@@ -75,6 +74,7 @@ async def test_what_lies_there_settles_and_becomes_a_job_each(watched: Watched) 
 async def test_nothing_is_taken_before_its_time(watched: Watched) -> None:
     watched.drop("a.png")
     assert await watched.settle(SETTLE - 0.25) == 0
+    assert not watched.inbox.idle
     assert watched.inbox.waiting == 1
     watched.clock.run(0.25)
     assert await watched.inbox.look() == 1

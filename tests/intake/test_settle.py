@@ -23,12 +23,20 @@ W, S, G = Verdict.WAIT, Verdict.SETTLED, Verdict.GONE
 TABLE: list[tuple[str, list[Look], list[Verdict]]] = [
     ("three looks over the whole time", [(0, 9, 1), (1, 9, 1), (2, 9, 1)], [W, S]),
     ("two looks are not enough however long", [(0, 9, 1), (60, 9, 1), (61, 9, 1)], [W, S]),
-    ("many looks are not enough however many", [(0, 9, 1), (0.1, 9, 1), (0.2, 9, 1), (0.3, 9, 1), (2, 9, 1)], [W, W, W, S]),
+    (
+        "many looks are not enough however many",
+        [(0, 9, 1), (0.1, 9, 1), (0.2, 9, 1), (0.3, 9, 1), (2, 9, 1)],
+        [W, W, W, S],
+    ),
     ("just too early", [(0, 9, 1), (1, 9, 1), (1.999, 9, 1)], [W, W]),
     ("growing", [(0, 1, 1), (1, 2, 2), (2, 3, 3), (3, 4, 4), (4, 4, 4), (5, 4, 4)], [W, W, W, W, S]),
     ("growing without its mtime", [(0, 1, 1), (1, 2, 1), (2, 3, 1), (3, 3, 1), (4, 3, 1)], [W, W, W, S]),
     ("pre-allocated and then filled", [(0, 9, 1), (1, 9, 2), (2, 9, 3), (3, 9, 3), (4, 9, 3)], [W, W, W, S]),
-    ("a pause shorter than settle", [(0, 1, 1), (1, 1, 1), (1.9, 2, 2), (2.9, 2, 2), (3.8, 2, 2), (3.9, 2, 2)], [W, W, W, W, S]),
+    (
+        "a pause shorter than settle",
+        [(0, 1, 1), (1, 1, 1), (1.9, 2, 2), (2.9, 2, 2), (3.8, 2, 2), (3.9, 2, 2)],
+        [W, W, W, W, S],
+    ),
     ("becoming shorter", [(0, 9, 1), (1, 9, 1), (2, 5, 2), (3, 5, 2), (4, 5, 2)], [W, W, W, S]),
     ("an mtime that goes back", [(0, 9, 5), (1, 9, 5), (2, 9, 1), (3, 9, 1), (4, 9, 1)], [W, W, W, S]),
     ("an mtime of next year or of 1970", [(0, 9, 10**18), (1, 9, 10**18), (2, 9, 10**18)], [W, S]),
@@ -59,9 +67,7 @@ def test_what_is_no_file_settles_too_so_that_it_is_refused(kind: str) -> None:
     assert watch([(0, 0, 1), (1, 0, 1), (2, 0, 1)], kind=kind) == [W, S]
 
 
-LOOKS_OF_A_WRITER = st.lists(
-    st.tuples(st.floats(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30
-)
+LOOKS_OF_A_WRITER = st.lists(st.tuples(st.floats(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
 
 
 @given(LOOKS_OF_A_WRITER, st.floats(0.1, 5))

@@ -129,7 +129,7 @@ async def test_an_inbox_that_was_made_anew_is_watched_again(
     watcher: Watcher, hints: Hints, inbox: Path, until: Until
 ) -> None:
     shutil.rmtree(inbox)
-    inbox.mkdir()
+    os.mkdir(inbox)
 
     def renewed() -> bool:
         watcher.keep(inbox, hints)  # as every sweep does; the new folder may even have the old one's number

@@ -104,12 +104,24 @@ def test_a_ledger_of_a_newer_version_is_refused_and_not_touched(ledger_file: Pat
     assert bytes_of(ledger_file.parent) == before
 
 
-def test_a_ledger_that_is_not_migrated_yet_is_not_opened_by_a_command(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    sqlite3.connect(path).close()
+def test_a_ledger_that_is_not_migrated_yet_is_not_opened_by_a_command(ledger_file: Path) -> None:
+    raw = sqlite3.connect(ledger_file)
+    raw.execute("UPDATE alembic_version SET version_num = '0000'")
+    raw.commit()
+    raw.close()
     for door in (engine.view, engine.transaction):
-        with pytest.raises(LedgerBroken, match="older renderdrop"), door(path):
+        with pytest.raises(LedgerBroken, match="older renderdrop"), door(ledger_file):
             pass
+
+
+def test_a_file_of_no_bytes_is_no_ledger_yet(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.touch()
+    with pytest.raises(LedgerBroken, match="renderdrop run"), engine.view(path):
+        pass
+    engine.prepare(path)
+    with engine.view(path) as conn:
+        assert queries.counts(conn) == {}
 
 
 def test_a_command_makes_no_ledger(tmp_path: Path) -> None:
@@ -132,9 +144,14 @@ def test_a_folder_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
 
 def test_a_commands_transaction_is_whole_or_nothing(ledger_file: Path) -> None:
     add = text("INSERT INTO shares (inbox, seen_at) VALUES (x'2f61', 'now')")
-    with pytest.raises(RuntimeError, match="changed my mind"), engine.transaction(ledger_file) as conn:
-        conn.execute(add)
-        raise RuntimeError("changed my mind")
+
+    def change_my_mind() -> None:
+        with engine.transaction(ledger_file) as conn:
+            conn.execute(add)
+            raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        change_my_mind()
     with engine.view(ledger_file) as conn:
         assert queries.seen_inboxes(conn) == frozenset()
     with engine.transaction(ledger_file) as conn:

@@ -286,9 +286,15 @@ async def test_a_retry_begins_afresh_with_all_attempts(state: State, books: Book
     assert not now.source.filed
 
 
-@pytest.mark.parametrize(("state", "paid", "kept"), [
-    (State.FAILED, True, True), (State.FAILED, False, False), (State.CANCELLED, True, True), (State.DELIVERED, True, False),
-])
+@pytest.mark.parametrize(
+    ("state", "paid", "kept"),
+    [
+        (State.FAILED, True, True),
+        (State.FAILED, False, False),
+        (State.CANCELLED, True, True),
+        (State.DELIVERED, True, False),
+    ],
+)
 async def test_a_retry_keeps_what_was_paid_for_unless_it_was_delivered(
     state: State, paid: bool, kept: bool, books: Books
 ) -> None:

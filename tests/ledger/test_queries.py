@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,8 +153,8 @@ async def test_a_place_in_the_archive_is_reserved_until_the_source_is_filed(book
     for state in states:
         job = await books.job(state, f"{state}.png")
         await books.ledger.write(
-            lambda c, j=job: moves.record_source(c, j.id, j.source.path, stored=f"s/{j.source.path}")
-        )  # type: ignore[misc]
+            partial(moves.record_source, job_id=job.id, path=f"{state}.png", stored=f"s/{state}.png")
+        )
     filed = await books.job(State.FAILED, "filed.png")
     await books.ledger.write(lambda c: moves.record_source(c, filed.id, "filed.png", stored="filed.png", filed=True))
     for place in (Place.DONE, Place.FAILED):

@@ -14,12 +14,32 @@ from renderdrop.model.lifecycle import State
 
 AT = "2026-11-22T14:18:00.123Z"
 JOB = Job(
-    id="01kabcdefghjkmnp", route="portrait", kind="app", state=State.RENDERED, priority=0, attempts=1,
-    workflow_id="1234", version_id="7", params={"prompt": "oil", "steps": 20, "hires": True, "cfg": 7.5},
-    cluster="GPU-4090", task_id="230", paid=True, status="success", progress=94.0, node=None, error=None, base="猫",
-    created=AT, updated=AT, times=Times(AT, AT, AT, AT, AT, None),
+    id="01kabcdefghjkmnp",
+    route="portrait",
+    kind="app",
+    state=State.RENDERED,
+    priority=0,
+    attempts=1,
+    workflow_id="1234",
+    version_id="7",
+    params={"prompt": "oil", "steps": 20, "hires": True, "cfg": 7.5},
+    cluster="GPU-4090",
+    task_id="230",
+    paid=True,
+    status="success",
+    progress=94.0,
+    node=None,
+    error=None,
+    base="猫",
+    created=AT,
+    updated=AT,
+    times=Times(AT, AT, AT, AT, AT, None),
     sources=(Source("input_image", "sub/猫.png", 12, 99, "ab" * 32, Place.INBOX),),
-    outputs=(Output(0, "9", "Save 🎥", "https://platform/api/view?filename=x.png", "猫.png", 34, "cd" * 32, "image/png", True),),
+    outputs=(
+        Output(
+            0, "9", "Save 🎥", "https://platform/api/view?filename=x.png", "猫.png", 34, "cd" * 32, "image/png", True
+        ),
+    ),
     remarks=(Remark(Level.WARNING, "cropped", "40", "Scale"), Remark(Level.ERROR, "no face", "55", "Face")),
     submissions=(
         Submission(1, AT, "GPU-4090", None, Outcome.UNKNOWN, "silence", True),
@@ -38,10 +58,26 @@ def test_the_published_schema_is_one() -> None:
 def test_a_delivered_job_says_all_that_the_design_lists() -> None:
     told = json.loads(sidecar.write(JOB, success=True, delivered=AT))
     VALIDATOR.validate(told)
-    assert (
-        list(told)
-        == ["schema", "job_id", "route", "kind", "status", "sources", "workflow_id", "version_id", "cluster", "task_id", "params", "outputs", "warnings", "errors", "times", "submissions", "derived_from", "version"]
-    )
+    assert list(told) == [
+        "schema",
+        "job_id",
+        "route",
+        "kind",
+        "status",
+        "sources",
+        "workflow_id",
+        "version_id",
+        "cluster",
+        "task_id",
+        "params",
+        "outputs",
+        "warnings",
+        "errors",
+        "times",
+        "submissions",
+        "derived_from",
+        "version",
+    ]
     assert (told["schema"], told["status"], told["task_id"]) == ("renderdrop/sidecar/1", "success", 230)
     assert told["sources"] == [
         {"input": "input_image", "name": "猫.png", "path": "sub/猫.png", "size": 12, "sha256": "ab" * 32}
@@ -66,8 +102,17 @@ def test_a_failed_job_says_its_own_failure_first_and_names_no_outputs() -> None:
 
 def test_a_job_that_never_left_the_inbox_has_a_sidecar_too() -> None:
     bare = dataclasses.replace(
-        JOB, version_id=None, cluster=None, task_id=None, params={}, outputs=(), remarks=(), submissions=(),
-        times=Times(), error=None, sources=(Source("input_image", "a.txt", 1, 1),),
+        JOB,
+        version_id=None,
+        cluster=None,
+        task_id=None,
+        params={},
+        outputs=(),
+        remarks=(),
+        submissions=(),
+        times=Times(),
+        error=None,
+        sources=(Source("input_image", "a.txt", 1, 1),),
     )
     VALIDATOR.validate(json.loads(sidecar.write(bare, success=False)))
 

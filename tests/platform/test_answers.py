@@ -129,7 +129,10 @@ def test_any_retry_after_is_read_or_passed_over(value: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers(-(10**400), 10**400) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8) | st.sampled_from(["code", "msg", "data"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=8) | st.sampled_from(["code", "msg", "data"]), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 

@@ -57,13 +57,24 @@ def test_without_a_status_word_it_is_no_report(data: object) -> None:
 @pytest.mark.parametrize(
     ("progress", "percent", "node"),
     [
-        (None, None, None), ({}, None, None), ([], None, None), ("94", None, None), (94, None, None),
+        (None, None, None),
+        ({}, None, None),
+        ([], None, None),
+        ("94", None, None),
+        (94, None, None),
         ({"total_progress": None, "curr_node": None}, None, None),
-        ({"total_progress": 0}, 0.0, None), ({"total_progress": "94"}, 94.0, None), ({"total_progress": "?"}, None, None),
-        ({"total_progress": True}, None, None), ({"total_progress": -3}, 0.0, None), ({"total_progress": 120}, 100.0, None),
-        ({"total_progress": float("nan")}, None, None), ({"total_progress": 10**400}, None, None),
-        ({"curr_node": {"title": "KSampler"}}, None, "KSampler"), ({"curr_node": {"title": " "}}, None, None),
-        ({"curr_node": {"title": 7}}, None, None), ({"curr_node": "KSampler"}, None, None),
+        ({"total_progress": 0}, 0.0, None),
+        ({"total_progress": "94"}, 94.0, None),
+        ({"total_progress": "?"}, None, None),
+        ({"total_progress": True}, None, None),
+        ({"total_progress": -3}, 0.0, None),
+        ({"total_progress": 120}, 100.0, None),
+        ({"total_progress": float("nan")}, None, None),
+        ({"total_progress": 10**400}, None, None),
+        ({"curr_node": {"title": "KSampler"}}, None, "KSampler"),
+        ({"curr_node": {"title": " "}}, None, None),
+        ({"curr_node": {"title": 7}}, None, None),
+        ({"curr_node": "KSampler"}, None, None),
     ],
     ids=lambda value: ascii(value)[:40],
 )
@@ -86,7 +97,8 @@ def test_rows_of_every_kind_are_sorted_in_their_order() -> None:
     ]
     found = report("success", outputs=rows)
     assert [(o.position, o.node_id, o.url) for o in found.outputs] == [
-        (0, "9", "https://cdn.example/a.png"), (1, "10", f"{BASE}/api/view?type=output&filename=b.png"),
+        (0, "9", "https://cdn.example/a.png"),
+        (1, "10", f"{BASE}/api/view?type=output&filename=b.png"),
     ]
     assert [(r.level, r.node_id, r.title, r.message) for r in found.remarks] == [
         (Level.WARNING, "40", "", "cropped"),
@@ -140,10 +152,28 @@ def test_an_output_is_a_url_a_path_or_a_bare_name(value: str, url: str) -> None:
 
 
 KEYS = st.sampled_from(
-    ["status", "progress", "outputs", "total_progress", "curr_node", "title", "id", "output", "error_type", "name", "curr_nodes", "max_nodes"]
+    [
+        "status",
+        "progress",
+        "outputs",
+        "total_progress",
+        "curr_node",
+        "title",
+        "id",
+        "output",
+        "error_type",
+        "name",
+        "curr_nodes",
+        "max_nodes",
+    ]
 )
 LEAVES = (
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters()) | st.just(10**400)
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(st.characters())
+    | st.just(10**400)
     | st.sampled_from(["success", "running", "info", "warning", "error", "a.png", "http://[", "-1"])
 )
 ANY = st.recursive(

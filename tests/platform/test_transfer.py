@@ -91,7 +91,7 @@ def resuming(
         asked = re.fullmatch(r"bytes=(\d+)-", wire.seen.headers.get("range", ""))
         if asked is None and not getattr(script, "cut", False):
             script.cut = True  # type: ignore[attr-defined]
-            await wire.answer(200, DATA[:1000], length=len(DATA), **first)
+            await wire.answer(200, DATA[:1000], len(DATA), **first)
             return
         status, body, headers = later(wire, int(asked[1]) if asked else 0)
         await wire.answer(status, body, **headers)
@@ -208,7 +208,7 @@ async def test_what_lies_there_from_another_try_is_not_trusted(serve: Serve, tal
 async def test_more_than_the_cap_is_undeliverable_and_not_kept(declared: bool, serve: Serve, talking: Talking) -> None:
     async def script(wire: Wire) -> None:
         if declared:
-            await wire.answer(200, b"x" * 500, length=5000)
+            await wire.answer(200, b"x" * 500, 5000)
         else:
             wire.writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 5000)
             await wire.writer.drain()

@@ -127,7 +127,7 @@ async def test_an_answer_that_is_lost_after_the_whole_body_is_unknown(end: str, 
         if end == "reset":
             wire.reset()
         elif end == "half an answer":
-            await wire.answer(200, ACCEPTED[:20], length=len(ACCEPTED))
+            await wire.answer(200, ACCEPTED[:20], len(ACCEPTED))
 
     async with talking((await serve(script)).url) as client:
         assert type(await outcome(client, request(BIG if end == "reset" else 5))) is Unknown
@@ -137,6 +137,7 @@ async def test_an_answer_that_never_comes_is_unknown(
     serve: Serve, talking: Talking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apps, "CALL_DEADLINE", 0.15)
+    monkeypatch.setattr(apps, "ANSWER", 0.15)
     asked = asyncio.Event()
 
     async def script(wire: Wire) -> None:
@@ -209,7 +210,7 @@ async def test_a_drip_of_an_answer_ends_at_the_deadline(
     monkeypatch.setattr(client_module, "CALL_DEADLINE", 0.2)
 
     async def script(wire: Wire) -> None:
-        await wire.answer(200, b"", length=10**6)
+        await wire.answer(200, b"", 10**6)
         while not wire.writer.is_closing():
             wire.writer.write(b" ")
             await wire.writer.drain()
@@ -222,7 +223,7 @@ async def test_a_drip_of_an_answer_ends_at_the_deadline(
 
 async def test_an_endless_answer_is_cut_off_at_the_cap(serve: Serve, talking: Talking) -> None:
     async def script(wire: Wire) -> None:
-        await wire.answer(200, b"", length=10**9)
+        await wire.answer(200, b"", 10**9)
         while not wire.writer.is_closing():
             wire.writer.write(b" " * 2**18)
             await wire.writer.drain()
@@ -310,10 +311,16 @@ async def test_the_token_goes_to_its_own_origin_and_to_no_other(serve: Serve, ta
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
-        ("https://art.huya.info", "https://art.huya.info:443/x", True), ("http://a", "http://A:80", True),
-        ("https://a", "http://a", False), ("https://a", "https://a:8443", False), ("https://a", "https://a.evil", False),
-        ("https://a", "https://a@evil", False), ("https://a", "https://evil/https://a", False),
-        ("https://a", "//a", False), ("https://a", "", False), ("https://a", "https://evil#@a", False),
+        ("https://art.huya.info", "https://art.huya.info:443/x", True),
+        ("http://a", "http://A:80", True),
+        ("https://a", "http://a", False),
+        ("https://a", "https://a:8443", False),
+        ("https://a", "https://a.evil", False),
+        ("https://a", "https://a@evil", False),
+        ("https://a", "https://evil/https://a", False),
+        ("https://a", "//a", False),
+        ("https://a", "", False),
+        ("https://a", "https://evil#@a", False),
         ("https://a", "https://evil?@a", False),
     ],
 )

@@ -63,7 +63,7 @@ class Followed:
             answer = await answer(task)
         if isinstance(answer, Fault):
             raise answer
-        return answer  # type: ignore[return-value]
+        return answer
 
     async def look(self, answer: Report | Fault | None = None, after: float = 40.0) -> None:
         """Time passes, one look at everything that is due is made to its end."""
