@@ -43,8 +43,10 @@ from renderdrop.tracking.track import POLL, Track
 
 log = structlog.get_logger()
 
-_END_WITHIN: Final = 8.0
+_END_WITHIN: Final = 6.0
 """Seconds that work under way has to come to its end by itself; DESIGN 6 allows ten for all of it."""
+_FIRST_LOOK: Final = 5.0
+"""Seconds that "ready" waits at most until every inbox was opened or found offline."""
 _THREADS: Final = 48
 _FILING: Final = 4
 """Sources archived at once: renames, and rarely a copy."""
@@ -132,6 +134,7 @@ class App:
         )
         await self._recover()
         self._start_ticks()
+        await self.intake.first_look(_FIRST_LOOK)
         systemd.ready()
         log.info("service_ready")
         ready()

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from renderdrop.dispatch.choose import ClusterView, Situation, choose
-from renderdrop.dispatch.pause import IN_A_ROW, Row
+from renderdrop.model.in_a_row import IN_A_ROW, Row
 
 NAMES = ("A", "B", "C", "D")
 VIEWS = st.builds(

@@ -234,3 +234,24 @@ async def test_a_message_with_line_breaks_cannot_forge_a_line_of_the_notice(sent
     job = await sent.once(await sent.job(), Refused("no\n\x1b[2JForged: yes"))
     assert len((job.error or "").splitlines()) == 1
     assert Path(job.source.path).name == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("whole", "outcome"), [(True, Outcome.UNKNOWN), (False, Outcome.NOT_SENT)], ids=["after the last byte", "before"]
+)
+async def test_an_error_that_nobody_foresaw_does_not_leave_a_job_on_the_wire(
+    whole: bool, outcome: Outcome, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(_: Client, request: apps.Request, before_last: Callable[[], Awaitable[None]], __: datetime) -> str:
+        if whole:
+            async for _chunk in request.files[0].chunks():
+                pass
+            await before_last()
+        raise KeyError("nobody foresaw this")
+
+    monkeypatch.setattr(apps, "run", run)
+    job = await sent.job()
+    with pytest.raises(KeyError):
+        await sent.once(job, "230")
+    job = await sent.books.see(job)
+    assert (job.state, job.submissions[0].outcome) == (State.QUEUED, outcome)

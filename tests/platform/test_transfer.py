@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Temporary, Undeliverable
+from renderdrop.platform import results
 from renderdrop.platform.answers import Nonsense
 from renderdrop.platform.client import Client
 from renderdrop.platform.results import CHUNK, Missing, Transfer
@@ -242,7 +243,7 @@ FAULTS: list[tuple[int, bytes, dict[str, str], type[Fault]]] = [
     (503, b"", {"Retry_After": "5"}, Busy),
     (503, b"", {}, Temporary),
     (500, b"", {}, Temporary),
-    (401, b"", {}, Temporary),
+    (401, b"", {}, PlatformDown),
     (302, b"", {}, Temporary),
     (302, b"", {"Location": "http://["}, Nonsense),
     (302, b"", {"Location": "file:///etc/passwd"}, Undeliverable),
@@ -312,3 +313,20 @@ async def test_a_cut_without_a_length_is_noticed_where_the_protocol_tells(serve:
     async with talking(raw.url) as client:
         with pytest.raises(Temporary):
             await pull(client, Transfer(raw.url, CAP), Kept())
+
+
+async def test_a_download_that_drips_is_broken_off_and_can_go_on(
+    serve: Serve, talking: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "SLOWEST", 10 * CHUNK)
+
+    async def script(wire: Wire) -> None:
+        await wire.answer(200, DATA[:-1], len(DATA), ETag='"1"')
+        await wire.reader.read()  # and then nothing, until the client has had enough
+
+    raw = await serve(script)
+    async with talking(raw.url) as client:
+        transfer, sink = Transfer(raw.url, CAP), Kept()
+        with pytest.raises(Temporary, match="drips"):
+            await pull(client, transfer, sink)
+    assert sink.data == DATA[:-1]

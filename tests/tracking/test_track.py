@@ -308,3 +308,47 @@ async def test_a_stopped_tracker_asks_nothing(followed: Followed) -> None:
     followed.track.stopped = True
     await followed.look()
     assert followed.asked == []
+
+
+async def test_when_nobody_hears_anything_no_task_is_held_for_its_silence(followed: Followed) -> None:
+    jobs = [await followed.job(f"{n}.png", task=str(n)) for n in range(3)]
+    await followed.look(report("running", 10.0))
+    await followed.look(Nonsense("502"), after=followed.books.route.silence * 2)
+    assert followed.troubles.platform is not None
+    await followed.troubles.end("platform", PLATFORM)
+    await followed.look(report("running", 10.0))
+    assert [(await followed.books.see(job)).state for job in jobs] == [State.SUBMITTED] * 3
+
+
+async def test_one_task_that_only_ever_says_nonsense_is_held_in_the_end(followed: Followed) -> None:
+    odd, well = await followed.job("odd.png", task="1"), await followed.job("well.png", task="2")
+    progress = iter(range(1, 100))
+
+    async def answer(task: str) -> Report | Fault:
+        return Nonsense("no status") if task == "1" else report("running", float(next(progress)))
+
+    followed.answer = answer
+    for _ in range(int(followed.books.route.silence / 40) + 2):
+        await followed.look(after=40.0)
+    assert (await followed.books.see(odd)).state is State.HELD
+    assert (await followed.books.see(well)).state is State.SUBMITTED
+    assert followed.troubles.platform is None
+
+
+async def test_a_task_that_was_too_quick_to_be_seen_at_work_started_when_it_was_found_finished(
+    followed: Followed,
+) -> None:
+    job = await followed.job()
+    await followed.look(report("success", outputs=(OUT,)))
+    times = (await followed.books.see(job)).times
+    assert times.started == times.finished is not None
+
+
+async def test_a_task_that_took_the_place_of_another_is_asked_after_once_at_a_time(followed: Followed) -> None:
+    job = await followed.job(task="1")
+    at = followed.clock.text()
+    await followed.books.ledger.write(lambda c: moves.change(c, job.id, State.SUBMITTED, at, task_id="2"))
+    await followed.track.take_up()
+    await followed.look(report("running"))
+    await followed.look(report("running"))
+    assert followed.asked == ["2", "2"]

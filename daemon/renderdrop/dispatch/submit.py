@@ -12,7 +12,6 @@ import structlog
 from sqlalchemy import Connection
 
 from renderdrop.dispatch.farm import Farm
-from renderdrop.dispatch.pause import Row
 from renderdrop.dispatch.upload import Stopping, Upload
 from renderdrop.ledger import moves
 from renderdrop.ledger.store import Ledger
@@ -27,6 +26,7 @@ from renderdrop.model.errors import (
     Temporary,
     Unknown,
 )
+from renderdrop.model.in_a_row import Row
 from renderdrop.model.job import Job, Outcome, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.names import shown
@@ -73,8 +73,12 @@ class Submit:
         number, cluster = submission
         upload = Upload(job.source, file, lambda: self.stopped)
 
+        complete = False
+
         async def before_last() -> None:
+            nonlocal complete
             await upload.check()
+            complete = True
             await self._ledger.write(lambda c: moves.complete_body(c, number))
 
         request = apps.Request(route.workflow_id, route.version_id, cluster, route.params, [upload.part()])
@@ -99,6 +103,13 @@ class Submit:
             await self._changed(case, fault)
         except Stopping as fault:
             await self._back(case, fault.sentence)
+        except Exception as error:
+            # Foreseen by nobody. The job must not stay on the wire for ever: it is sorted as after a crash.
+            if complete:
+                await self._unknown(case, Unknown(f"an error of the daemon itself ({type(error).__name__})"))
+            else:
+                await self._back(case, f"an error of the daemon itself ({type(error).__name__}); it is sent again")
+            raise
         else:
             await self._accepted(case, task, upload.sha256)
 

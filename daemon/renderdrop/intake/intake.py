@@ -59,6 +59,7 @@ class _Station:
     ready: bool = False
     visited: bool = False
     """A visit is under way: on a hanging share it may take long."""
+    visits: int = 0
     hints: set[str] = field(default_factory=set)
     sweep_now: bool = True
     watch_refused: bool = False
@@ -81,10 +82,6 @@ class _Station:
             return sweep, hints
 
 
-def _left(station: _Station, _: BaseException | None) -> None:
-    station.visited = False
-
-
 class Intake:
     """Every route's inbox. `accepted` is called when there are new jobs."""
 
@@ -97,6 +94,7 @@ class Intake:
         self._tasks = tasks
         self._accepted = accepted
         self._watcher = Watcher()
+        self._looked = asyncio.Event()
         self._stations: dict[str, _Station] = {}
         self.stopped = False
 
@@ -131,7 +129,20 @@ class Intake:
         for name, station in self._stations.items():
             if not station.visited and not self.stopped:
                 station.visited = True
-                self._tasks.start(self._visit(name, station), f"intake {name}", partial(_left, station))
+                self._tasks.start(self._visit(name, station), f"intake {name}", partial(self._left, station))
+
+    async def first_look(self, seconds: float) -> None:
+        """Wait until every inbox was visited once, but no longer than this."""
+        try:
+            await asyncio.wait_for(self._looked.wait(), seconds)
+        except TimeoutError:
+            log.warning("inbox_slow", routes=[n for n, s in self._stations.items() if not s.visits])
+
+    def _left(self, station: _Station, _: BaseException | None) -> None:
+        station.visited = False
+        station.visits += 1
+        if all(s.visits for s in self._stations.values()):
+            self._looked.set()
 
     def stop(self) -> None:
         """Take nothing more."""

@@ -56,6 +56,7 @@ class Ledger:
         self.path = path
         self._on_broken = on_broken
         self._broken: LedgerBroken | None = None
+        self._closed = False
         self._errands: queue.SimpleQueue[_Errand | None] = queue.SimpleQueue()
         self._readers = engine.open_engine(path, write=False)
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="ledger-read")
@@ -69,6 +70,8 @@ class Ledger:
         """
         if self._broken is not None:
             raise self._broken
+        if self._closed:
+            raise LedgerBroken("the ledger is closed; the daemon is ending")
         loop = asyncio.get_running_loop()
         errand = _Errand(deed, loop, loop.create_future())
         self._errands.put(errand)
@@ -88,6 +91,7 @@ class Ledger:
 
     def close(self) -> None:
         """Write what was asked for, then let go of the file."""
+        self._closed = True
         self._errands.put(None)
         self._writer.join()
         self._reading.shutdown()

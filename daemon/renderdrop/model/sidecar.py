@@ -55,7 +55,7 @@ class TimesPart(_Part):
     seen: str | None
     queued: str | None
     submitted: str | None
-    started: str | None
+    started: str | None = Field(description="first seen past `pending`: at work, or finished where it was too quick")
     finished: str | None
     delivered: str | None
 

@@ -5,6 +5,7 @@ no name from the server. A broken transfer keeps its bytes and is taken up again
 (`If-Range`, RFC 9110 13.1.5), so that two versions of a file are never glued together.
 """
 
+import asyncio
 import re
 from datetime import datetime
 from typing import Final, Protocol
@@ -12,13 +13,15 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from renderdrop.model.errors import Busy, Temporary, Undeliverable
+from renderdrop.model.errors import Busy, PlatformDown, Temporary, Undeliverable
 from renderdrop.model.units import spoken_size
 from renderdrop.platform.answers import Nonsense, retry_after
 from renderdrop.platform.client import Client
 
 CHUNK: Final = 2**20
 """Bytes gathered before they go to the disk: one trip to a thread each."""
+SLOWEST: Final = 8_000
+"""Bytes a second below which a download is broken off and taken up anew: no server may hold a place for ever."""
 _REDIRECTS: Final = 5
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
@@ -107,13 +110,21 @@ class Transfer:
 
     async def _drain(self, response: httpx.Response, sink: Sink) -> None:
         gathered = bytearray()
+        chunks = response.aiter_raw()
         try:
-            async for chunk in response.aiter_raw():
-                gathered += chunk
-                self._check_cap(sink.size + len(gathered))
-                if len(gathered) >= CHUNK:
-                    await sink.write(bytes(gathered))
-                    gathered.clear()
+            while not gathered:
+                async with asyncio.timeout(CHUNK / SLOWEST):
+                    async for chunk in chunks:
+                        gathered += chunk
+                        self._check_cap(sink.size + len(gathered))
+                        if len(gathered) >= CHUNK:
+                            break
+                    else:
+                        return
+                await sink.write(bytes(gathered))
+                gathered.clear()
+        except TimeoutError:
+            raise Temporary(f"the download drips: less than {spoken_size(SLOWEST)} a second") from None
         finally:
             if gathered and sink.size + len(gathered) <= self._cap:
                 await sink.write(bytes(gathered))
@@ -136,6 +147,8 @@ def _judge(response: httpx.Response, now: datetime) -> None:
     wait = retry_after(response.headers.get("retry-after"), now)
     if status == 429 or (status == 503 and wait is not None):
         raise Busy(f"the platform is busy (HTTP {status})", wait)
+    if status == 401:
+        raise PlatformDown("the token is refused for the output (HTTP 401)")
     if status in (404, 410):
         raise Missing(f"the platform does not have the output any more (HTTP {status})")
     raise Temporary(f"the output could not be fetched (HTTP {status})", wait)

@@ -10,10 +10,13 @@ from renderdrop.model.errors import LedgerBroken
 def hold_alone(state_dir: Path) -> int:
     """Take the lock; returns its descriptor, to be kept open. Raises LedgerBroken when another daemon holds it."""
     path = state_dir / "renderdrop.lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LedgerBroken(f"the lock {path} cannot be made ({error.strerror}); check the folder's owner") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
         raise LedgerBroken(

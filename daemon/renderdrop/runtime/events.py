@@ -31,6 +31,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "share_goes_on": "The route's folders can be used again.",
         # share → job
         "inbox_open": "A route's inbox is looked through from now on.",
+        "inbox_slow": "These routes' inboxes had not answered when the service reported itself ready.",
         "inbox_swept_only": "The inbox is on a file system without events; the sweep alone finds files there.",
         "watch_refused": "The system refuses events for an inbox; the sweep finds files meanwhile.",
         "watch_renewed": "Events had stopped or overflowed; the watch was set up anew and the inbox swept.",

@@ -51,6 +51,7 @@ def configure(log_format: str, stream: TextIO, redact: str | None) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Steady(stream))),
         cache_logger_on_first_use=False,
     )
+    logging.captureWarnings(True)  # a library's warning is a log line as well, not a stray one on stderr
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Libraries)]:
         root.removeHandler(handler)

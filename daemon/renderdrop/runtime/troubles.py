@@ -78,8 +78,8 @@ class Troubles:
             return  # others run into what is already known
         changed = fresh or trouble.sentence != sentence
         trouble.sentence = sentence
-        trouble.tries += 1
         if pause is None:
+            trouble.tries += 1  # where the pause is not ours to choose, it need not grow
             pause = _pause(reach, trouble.tries)
         trouble.probe_at = now + pause
         if not changed:

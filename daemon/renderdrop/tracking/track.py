@@ -18,6 +18,7 @@ from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import Busy, PlatformDown, Refused, Temporary
+from renderdrop.model.in_a_row import Row
 from renderdrop.model.job import Level
 from renderdrop.model.lifecycle import State
 from renderdrop.model.names import shown
@@ -40,13 +41,15 @@ POLL: Final = "poll "
 """How the tasks of polls are named; a poll may be abandoned at any moment."""
 _BATCH: Final = 256
 """Due tasks taken in one go before the loop gets a turn (DESIGN 9)."""
+_DEAF: Final = 60.0
+"""Seconds without any answer, to whatever task, that count at most as listening: well over MOST_PENDING."""
 _DEFAULT_SILENCE: Final = 1800.0
 """For a task whose route is gone from the settings."""
 
 
 @dataclass(slots=True)
 class Watched:
-    """A task being followed; times are monotonic seconds."""
+    """A task being followed. `since` is monotonic; `changed_at`, of its last news, counts seconds of hearing."""
 
     job_id: str
     route: str
@@ -58,7 +61,8 @@ class Watched:
     node: str | None = None
     failures: int = 0
     strange: frozenset[str] = frozenset()
-    asking: bool = False
+    due: float | None = None
+    """When it is looked at next, None while it is being asked after; a place in the heap that says otherwise is old."""
 
 
 class Track:
@@ -87,7 +91,9 @@ class Track:
         self._watched: dict[str, Watched] = {}
         self._due: list[tuple[float, str]] = []
         self._asking = 0
-        self._was_down = False
+        self._heard = 0.0
+        self._heard_at = clock.monotonic()
+        self._faults = Row()
         self.stopped = False
 
     def set_routes(self, routes: tuple[Route, ...]) -> None:
@@ -98,11 +104,13 @@ class Track:
         """Follow every submitted job of the ledger that is not followed yet."""
         jobs = await self._ledger.read(queries.submitted)
         now = self._clock.monotonic()
+        if not self._watched:
+            self._heard_at = now  # there was nobody to listen to
         for job_id, route, task_id, status, progress, node in jobs:
             known = self._watched.get(job_id)
             if known is None or known.task_id != task_id:
-                self._watched[job_id] = Watched(job_id, route, task_id, now, now, status, progress, node)
-                heapq.heappush(self._due, (now + FIRST, job_id))
+                self._watched[job_id] = Watched(job_id, route, task_id, now, self._heard, status, progress, node)
+                self._plan(self._watched[job_id], FIRST)
         gone = self._watched.keys() - {job[0] for job in jobs}
         for job_id in gone:
             del self._watched[job_id]
@@ -113,39 +121,38 @@ class Track:
             return
         now = self._clock.monotonic()
         if self._troubles.platform is not None:
-            self._was_down = True
             return
-        if self._was_down:
-            # Silence is the task's, not the line's: nobody could have heard anything meanwhile.
-            self._was_down = False
-            for watched in self._watched.values():
-                watched.changed_at = now
         for _ in range(_BATCH):
             if not self._due or self._due[0][0] > now or self._asking >= _AT_ONCE:
                 break
-            watched_or_gone = self._watched.get(self._due[0][1])
-            if watched_or_gone is None or watched_or_gone.asking:
+            due, job_id = self._due[0]
+            first = self._watched.get(job_id)
+            if first is None or first.due != due:
                 heapq.heappop(self._due)
                 continue
             if not self._budget.take(now):
                 break
             heapq.heappop(self._due)
-            self._ask(watched_or_gone)
+            self._ask(first)
         await asyncio.sleep(0)
 
+    def _plan(self, watched: Watched, seconds: float) -> None:
+        due = self._clock.monotonic() + seconds
+        watched.due = due
+        heapq.heappush(self._due, (due, watched.job_id))
+
     def _ask(self, watched: Watched) -> None:
-        watched.asking = True
+        watched.due = None
         self._asking += 1
 
         def over(error: BaseException | None) -> None:
             self._asking -= 1
-            watched.asking = False
             if self._watched.get(watched.job_id) is watched:
                 now = self._clock.monotonic()
                 wait = next_look(now - watched.since, watched.status)
                 if watched.failures or error is not None:
                     wait = max(wait, backoff(max(1, watched.failures), self._clock.chance()))
-                heapq.heappush(self._due, (now + wait, watched.job_id))
+                self._plan(watched, wait)
 
         self._tasks.start(self._look(watched), POLL + watched.job_id, over)
 
@@ -164,8 +171,16 @@ class Track:
         except (Temporary, Refused) as fault:
             watched.failures += 1
             bound.info("poll_failed", reason=shown(fault.sentence), in_a_row=watched.failures)
+            if isinstance(fault, Refused):
+                self._hear()
+            elif self._faults.add(watched.job_id, ""):
+                # The platform is unwell: it is probed before more is asked of it.
+                await self._troubles.tell("platform", PLATFORM, f"several polls in a row failed: {fault.sentence}")
+                return
         else:
             watched.failures = 0
+            self._hear()
+            self._faults.end()
             if unknown := frozenset(report.strange) - watched.strange:
                 watched.strange |= unknown
                 bound.warning("answer_not_understood", what=sorted(unknown))
@@ -180,10 +195,10 @@ class Track:
         elif report.status == "fail":
             await self._fail(watched, report, failure(report))
         elif (report.status, report.progress, report.node) != (watched.status, watched.progress, watched.node):
-            now, at = self._clock.monotonic(), self._clock.text()
+            at = self._clock.text()
             started = {"started_at": at} if report.status == "running" and watched.status != "running" else {}
             watched.status, watched.progress, watched.node = report.status, report.progress, report.node
-            watched.changed_at = now
+            watched.changed_at = self._heard
             if not await self._ledger.write(
                 lambda c: moves.change(
                     c, watched.job_id, State.SUBMITTED, at, status=report.status, progress=report.progress,
@@ -199,12 +214,14 @@ class Track:
             await self._fail(watched, report, reason)
             return
         at = self._clock.text()
+        # A task that was never seen at work began some time before now; that is the best that is known.
+        started = {"started_at": at} if watched.status != "running" else {}
 
         def rendered(c: Connection) -> bool:
             moves.set_results(c, watched.job_id, report.outputs, report.remarks)
             return moves.move(
                 c, watched.job_id, State.SUBMITTED, State.RENDERED, at, f"{len(report.outputs)} to fetch", paid=True,
-                status=report.status, progress=report.progress, node=None, error=None, finished_at=at,
+                status=report.status, progress=report.progress, node=None, error=None, finished_at=at, **started,
             )  # fmt: skip
 
         if await self._leave(watched, rendered):
@@ -228,10 +245,18 @@ class Track:
             log.warning("job_failed", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
             self._ended()
 
+    def _hear(self) -> None:
+        """The platform said something: the time since it last did counts, unless nobody could hear it for long."""
+        now = self._clock.monotonic()
+        self._heard += min(now - self._heard_at, _DEAF)
+        self._heard_at = now
+
     async def _mind_silence(self, watched: Watched) -> None:
+        """Hold a task that has said nothing new for too long. Silence is the task's, not the line's: only time
+        counts in which the platform was heard to say anything at all."""
         route = self._routes.get(watched.route)
         silence = route.silence if route is not None else _DEFAULT_SILENCE
-        if self._clock.monotonic() - watched.changed_at < silence:
+        if self._heard - watched.changed_at < silence:
             return
         at = self._clock.text()
         reason = (

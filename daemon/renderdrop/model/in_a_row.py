@@ -1,8 +1,8 @@
 """When refusals and faults stop being a job's own. Pure: counts what the platform said, in a row.
 
-Owns two rows: refusals of a route (the same message on different sources: the route is wrong, not the files)
-and temporary faults of the platform (on different jobs, with no success between: it is the platform that is
-unwell, and no job shall burn its attempts on that).
+Serves two kinds of rows: refusals of a route (the same message on different sources: the route is wrong, not the
+files) and temporary faults of submissions or polls (on different jobs, with no success between: it is the platform
+that is unwell, and no job shall burn its attempts, or be held for its silence, on that).
 """
 
 from collections import deque
