@@ -19,12 +19,13 @@ async def test_every_problem_is_told_with_its_key_and_the_exit_code_is_78(
 ) -> None:
     desk.config.write_text('[daemon]\nuploads = 0\n[routes.a]\nfolder = "gone/x"\nclusters = []\ninput = 1\n')
     ended = await call(*command, "-c", desk.config)
-    first, *problems = ended.err.splitlines()
+    told, beside = (ended.out, ended.err) if command == ["check"] else (ended.err, ended.out)
+    first, *problems = told.splitlines()
     assert ended.code == 78
     assert first.startswith(str(desk.config))
     keys = {problem.split(": ")[0] for problem in problems}
     assert {"daemon.uploads", "routes.a.clusters", "routes.a.workflow_id", "routes.a.input"} <= keys
-    assert ended.out == ""
+    assert beside == ""
 
 
 async def test_without_a_settings_file_the_places_looked_at_are_named(call: "Call", tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ async def test_a_refused_token_is_a_problem_and_never_shown(call: "Call", desk: 
     desk.write(sandbox.base_url)
     ended = await call("check", "-c", desk.config, RENDERDROP_TOKEN="AI-wrong-and-secret")
     assert ended.code == 1
-    assert "platform: the platform refuses the token" in ended.err
+    assert "platform: the platform refuses the token" in ended.out
     assert "AI-wrong-and-secret" not in ended.out + ended.err
 
 

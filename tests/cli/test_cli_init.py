@@ -36,7 +36,7 @@ async def test_without_options_the_file_is_toml_and_check_says_what_to_fill_in(c
     tomllib.loads((tmp_path / "here/renderdrop.toml").read_text("utf-8"))
     checked = await call("check", "--offline", "-c", "here/renderdrop.toml")
     assert checked.code == 78
-    assert [line.split(": ")[0] for line in checked.err.splitlines()[1:]] == [
+    assert [line.split(": ")[0] for line in checked.out.splitlines()[1:]] == [
         "routes.first.workflow_id", "routes.first.clusters",
     ]  # fmt: skip
 

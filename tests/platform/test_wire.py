@@ -377,3 +377,19 @@ async def test_proxies_of_the_environment_are_not_used(
     async with talking(raw.url) as client:
         await client.get("/")
     assert (len(raw.seen), len(proxy.seen)) == (1, 0)
+
+
+async def test_a_submission_never_goes_over_a_connection_that_may_be_dying(serve: Serve, talking: Talking) -> None:
+    connections = set()
+
+    async def script(wire: Wire) -> None:
+        connections.add(wire.writer.get_extra_info("peername"))
+        await wire.body()
+        await wire.answer(200, ACCEPTED, Connection="keep-alive")
+        await wire.reader.read()  # the server keeps it open; we must not come back on it
+
+    raw = await serve(script)
+    async with talking(raw.url) as client:
+        for _ in range(2):
+            await apps.run(client, request(), nothing, NOW)
+    assert len(connections) == 2

@@ -4,6 +4,7 @@ Owns the report. Looks, and changes nothing: it may be run beside a working daem
 """
 
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from renderdrop.cli.opening import EX_CONFIG, Config, read, tell_problems
-from renderdrop.cli.paper import as_json, fact, hint
+from renderdrop.cli.paper import as_json, fact, line
 from renderdrop.model.errors import BrokenSettings, Fault, Problem
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check(
         if json:
             as_json(_report(path, problems=broken.problems))
         else:
-            tell_problems(path, broken)
+            tell_problems(path, broken, sys.stdout)
         raise typer.Exit(EX_CONFIG) from None
     warnings = [*loaded.warnings, *_hardlinks()]
     problems: list[Problem] = []
@@ -159,8 +160,8 @@ def _tell(
         count = f"{len(active)} cluster{'' if len(active) == 1 else 's'} active"
         fact("platform", f"{loaded.settings.platform.base_url} answers, {count}")
     for warning in warnings:
-        hint(f"warning: {warning}")
+        line(f"warning: {warning}", "yellow")
     for problem in problems:
-        hint(str(problem))
+        line(str(problem), "red")
     if not problems:
         fact("result", "OK")

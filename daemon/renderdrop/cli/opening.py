@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
@@ -48,12 +48,13 @@ def opened(config: Path | None, *, platform: bool = False) -> "Loaded":
         raise typer.Exit(EX_CONFIG) from None
 
 
-def tell_problems(path: Path | None, broken: BrokenSettings) -> None:
-    """Every problem on stderr, one a line, after the file they are of."""
+def tell_problems(path: Path | None, broken: BrokenSettings, file: TextIO | None = None) -> None:
+    """Every problem, one a line, after the file they are of; on stderr, unless they are what was asked for."""
+    out = file or sys.stderr
     if path is not None:
-        print(f"{shown(str(path))} cannot be used:", file=sys.stderr)
+        print(f"{shown(str(path))} cannot be used:", file=out)
     for problem in broken.problems:
-        print(problem, file=sys.stderr)
+        print(problem, file=out)
 
 
 def read(path: Path, *, platform: bool) -> "Loaded":

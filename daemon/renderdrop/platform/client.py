@@ -43,8 +43,9 @@ _IDENTITY: Final = {"Accept-Encoding": "identity"}
 class Slots:
     """A bounded set of single-connection clients; the one used last is used next, so that few stay warm."""
 
-    def __init__(self, size: int, context: ssl.SSLContext) -> None:
+    def __init__(self, size: int, context: ssl.SSLContext, keepalive: bool = True) -> None:
         self._context = context
+        self._kept = 1 if keepalive else 0
         self._idle: asyncio.LifoQueue[httpx.AsyncClient | None] = asyncio.LifoQueue()
         for _ in range(size):
             self._idle.put_nowait(None)
@@ -75,7 +76,7 @@ class Slots:
         transport = httpx.AsyncHTTPTransport(
             verify=self._context,
             trust_env=False,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60.0),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=self._kept, keepalive_expiry=60.0),
         )
         timeout = httpx.Timeout(IDLE, connect=CONNECT)
         return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
@@ -91,7 +92,9 @@ class Client:
         context = ssl.create_default_context()  # the system's authorities, and $SSL_CERT_FILE
         context.load_verify_locations(certifi.where())
         self._calls = Slots(CALLS, context)
-        self._uploads = Slots(TRANSFERS, context)
+        # A connection that the server is just closing for idleness would swallow a whole small request and leave it
+        # unknown whether it was taken: a submission always has a new one.
+        self._uploads = Slots(TRANSFERS, context, keepalive=False)
         self._downloads = Slots(TRANSFERS, context)
 
     def use_token(self, token: SecretStr) -> None:
