@@ -25,6 +25,11 @@ class Row:
         self._last.append((job_id, message))
         return len(self._last) == IN_A_ROW and len({said for _, said in self._last}) == 1
 
+    @property
+    def jobs(self) -> int:
+        """How many different jobs the row has met, up to IN_A_ROW."""
+        return len(self._last)
+
     def end(self) -> None:
         """Something worked: the row is broken."""
         self._last.clear()

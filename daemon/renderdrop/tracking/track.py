@@ -171,12 +171,12 @@ class Track:
         except (Temporary, Refused) as fault:
             watched.failures += 1
             bound.info("poll_failed", reason=shown(fault.sentence), in_a_row=watched.failures)
-            if isinstance(fault, Refused):
-                self._hear()
-            elif self._faults.add(watched.job_id, ""):
+            if isinstance(fault, Temporary) and self._faults.add(watched.job_id, ""):
                 # The platform is unwell: it is probed before more is asked of it.
                 await self._troubles.tell("platform", PLATFORM, f"several polls in a row failed: {fault.sentence}")
                 return
+            if isinstance(fault, Refused) or self._faults.jobs == 1:
+                self._hear()  # as far as we know it is this task alone that cannot be asked after
         else:
             watched.failures = 0
             self._hear()
@@ -246,14 +246,14 @@ class Track:
             self._ended()
 
     def _hear(self) -> None:
-        """The platform said something: the time since it last did counts, unless nobody could hear it for long."""
+        """The line works: the time since it last did counts as listening, unless that was long ago."""
         now = self._clock.monotonic()
         self._heard += min(now - self._heard_at, _DEAF)
         self._heard_at = now
 
     async def _mind_silence(self, watched: Watched) -> None:
-        """Hold a task that has said nothing new for too long. Silence is the task's, not the line's: only time
-        counts in which the platform was heard to say anything at all."""
+        """Hold a task that has said nothing new for too long. Silence is the task's, not the line's: time in which
+        no task could be asked after does not count."""
         route = self._routes.get(watched.route)
         silence = route.silence if route is not None else _DEFAULT_SILENCE
         if self._heard - watched.changed_at < silence:
