@@ -36,7 +36,7 @@ from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.pulse import Pulse
 from renderdrop.runtime.schedule import Schedule
 from renderdrop.runtime.tasks import Tasks
-from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.runtime.troubles import CALLS, Troubles
 from renderdrop.settings import Loaded
 from renderdrop.share.ignore import Ignore
 from renderdrop.tracking.track import POLL, Track
@@ -181,17 +181,20 @@ class App:
             log.warning("job_recovered", job=job.id, route=job.route, state=verdict.to, reason=verdict.sentence)
 
     async def _probe(self) -> None:
-        """Whether a platform that could not be reached is back."""
-        if not self.troubles.probe_due("platform", PLATFORM):
+        """Whether a platform that could not be reached, or that failed one kind of call, is well again."""
+        due = [calls for calls in CALLS if self.troubles.probe_due("platform", calls)]
+        if not due:
             return
         try:
             await self.farm.refresh()
         except (PlatformDown, Temporary) as fault:
-            await self.troubles.tell("platform", PLATFORM, fault.sentence)
+            for calls in due:
+                await self.troubles.tell("platform", calls, fault.sentence)
+            return
         except Refused:
-            await self.troubles.end("platform", PLATFORM)  # it speaks to us again; what it says is for others
-        else:
-            await self.troubles.end("platform", PLATFORM)
+            pass  # it speaks to us again; what it says is for others
+        for calls in due:
+            await self.troubles.end("platform", calls)
 
     def _read_again(self) -> None:
         systemd.reloading()

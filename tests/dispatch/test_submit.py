@@ -33,7 +33,7 @@ from renderdrop.platform.answers import Nonsense, OwnError
 from renderdrop.platform.client import Client
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.tasks import Tasks
-from renderdrop.runtime.troubles import Troubles
+from renderdrop.runtime.troubles import SUBMISSIONS, Troubles
 from renderdrop.share.source import open_source
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ TABLE: list[tuple[Fault, State, Outcome, int, str | None]] = [
     (Temporary("reset"), State.QUEUED, Outcome.NOT_SENT, 1, None),
     (Nonsense("html"), State.QUEUED, Outcome.NOT_SENT, 1, None),
     (OwnError("500"), State.QUEUED, Outcome.NOT_SENT, 1, None),
-    (Busy("429", 5.0), State.QUEUED, Outcome.NOT_SENT, 0, "platform"),
+    (Busy("429", 5.0), State.QUEUED, Outcome.NOT_SENT, 0, "submissions"),
     (PlatformDown("401"), State.QUEUED, Outcome.NOT_SENT, 0, "platform"),
     (ShareOffline("full"), State.QUEUED, Outcome.NOT_SENT, 0, "share"),
     (Stopping("the end"), State.QUEUED, Outcome.NOT_SENT, 0, None),
@@ -138,6 +138,7 @@ async def test_what_a_fault_does_to_its_job(
     assert (job.state, job.submissions[0].outcome, job.attempts, job.task_id) == (state, outcome, burnt, None)
     assert fault.sentence in (job.error or "")
     assert (sent.troubles.platform is not None) == (trouble == "platform")
+    assert sent.troubles.stops(SUBMISSIONS) == (trouble in ("platform", "submissions"))
     assert (sent.troubles.of("share", "portrait") is not None) == (trouble == "share")
     assert sent.rested == (["GPU-4090"] if isinstance(fault, Refused) else [])
 
@@ -212,7 +213,8 @@ async def test_temporary_faults_on_several_jobs_in_a_row_are_the_platforms(sent:
     jobs = [await sent.job(f"{n}.png") for n in range(3)]
     burnt = [(await sent.once(job, Temporary("502"))).attempts for job in jobs]
     assert burnt == [1, 1, 0]
-    assert sent.troubles.platform is not None
+    assert sent.troubles.stops(SUBMISSIONS)
+    assert sent.troubles.platform is None  # what is paid for is asked after and fetched all the same
 
 
 async def test_a_task_of_a_job_that_was_cancelled_meanwhile_is_remembered(

@@ -20,7 +20,7 @@ from renderdrop.platform.apps import Report, Status
 from renderdrop.platform.client import CALLS, Client
 from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.tasks import Tasks
-from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.runtime.troubles import PLATFORM, POLLS, Troubles
 from renderdrop.tracking.track import Track
 
 if TYPE_CHECKING:
@@ -314,8 +314,9 @@ async def test_when_nobody_hears_anything_no_task_is_held_for_its_silence(follow
     jobs = [await followed.job(f"{n}.png", task=str(n)) for n in range(3)]
     await followed.look(report("running", 10.0))
     await followed.look(Nonsense("502"), after=followed.books.route.silence * 2)
-    assert followed.troubles.platform is not None
-    await followed.troubles.end("platform", PLATFORM)
+    assert followed.troubles.stops(POLLS)
+    assert followed.troubles.platform is None
+    await followed.troubles.end("platform", POLLS)
     await followed.look(report("running", 10.0))
     assert [(await followed.books.see(job)).state for job in jobs] == [State.SUBMITTED] * 3
 
@@ -332,7 +333,7 @@ async def test_one_task_that_only_ever_says_nonsense_is_held_in_the_end(followed
         await followed.look(after=40.0)
     assert (await followed.books.see(odd)).state is State.HELD
     assert (await followed.books.see(well)).state is State.SUBMITTED
-    assert followed.troubles.platform is None
+    assert not followed.troubles.stops(POLLS)
 
 
 async def test_a_task_that_was_too_quick_to_be_seen_at_work_started_when_it_was_found_finished(

@@ -32,7 +32,7 @@ from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.hands import Hands
-from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.runtime.troubles import PLATFORM, SUBMISSIONS, Troubles
 from renderdrop.share.marker import Folders, online
 from renderdrop.share.source import SourceFile, open_source
 
@@ -75,7 +75,7 @@ class Dispatch:
 
     async def round(self) -> None:
         """Take up as many queued jobs as there are hands."""
-        if self.stopped or self._troubles.platform is not None:
+        if self.stopped or self._troubles.stops(SUBMISSIONS):
             return
         open_routes, on_trial = self._sort_routes()
         passed_over = self._hands.passed_over()

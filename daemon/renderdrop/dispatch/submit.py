@@ -36,7 +36,7 @@ from renderdrop.platform.client import Client
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.recovery import after_unknown
-from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.runtime.troubles import PLATFORM, SUBMISSIONS, Troubles
 from renderdrop.share.source import SourceFile
 
 log = structlog.get_logger()
@@ -157,7 +157,7 @@ class Submit:
         if self._faults.add(case.job.id, ""):
             # Not this job's fault: the platform is unwell. It is probed before anything more is sent.
             await self._back(case, fault.sentence)
-            await self._troubles.tell("platform", PLATFORM, f"several requests in a row failed: {fault.sentence}")
+            await self._troubles.tell("platform", SUBMISSIONS, f"several submissions in a row failed: {fault.sentence}")
             return
         await self._later(case, fault, burnt=True)
 
@@ -176,7 +176,7 @@ class Submit:
         self._hands.rest(case.job.id, wait)
         await self._end(case, outcome, State.QUEUED, sentence, attempts=attempts)
         if isinstance(fault, Busy):
-            await self._troubles.tell("platform", PLATFORM, fault.sentence, pause=max(wait, 0.5))
+            await self._troubles.tell("platform", SUBMISSIONS, fault.sentence, pause=max(wait, 0.5))
 
     async def _unknown(self, case: "_Case", fault: Unknown) -> None:
         verdict = after_unknown(case.job.submissions, case.route.on_unknown_submit, fault.sentence)

@@ -20,6 +20,11 @@ log = structlog.get_logger()
 
 Reach = Literal["platform", "share", "route"]
 PLATFORM: Final = "platform"
+SUBMISSIONS: Final = "submissions"
+POLLS: Final = "polls"
+CALLS: Final = (PLATFORM, SUBMISSIONS, POLLS)
+"""What can be in trouble about the platform: all of it, or one kind of call while the others work. Results that are
+paid for are fetched on even while nothing new can be submitted."""
 
 _PROBE_CAP: Final[dict[Reach, float]] = {"platform": 30.0, "share": 10.0, "route": 180.0}
 """The longest pause between two probes, seconds: the platform and a share cost one small look, a paused
@@ -54,7 +59,12 @@ class Troubles:
 
     @property
     def platform(self) -> Trouble | None:
+        """The trouble of the platform as a whole."""
         return self.of("platform", PLATFORM)
+
+    def stops(self, calls: str) -> bool:
+        """Whether calls of this kind (SUBMISSIONS or POLLS) must not be made now."""
+        return self.platform is not None or self.of("platform", calls) is not None
 
     def stands_in_the_way(self, route: str) -> bool:
         """Whether a route's jobs cannot be carried on now."""
@@ -113,4 +123,4 @@ def _pause(reach: Reach, tries: int) -> float:
 
 
 def _named(reach: Reach, subject: str) -> dict[str, str]:
-    return {} if reach == "platform" else {"route": subject}
+    return {"calls": subject} if reach == "platform" else {"route": subject}

@@ -30,7 +30,7 @@ from renderdrop.platform.client import CALLS, Client
 from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.tasks import Tasks
-from renderdrop.runtime.troubles import PLATFORM, Troubles
+from renderdrop.runtime.troubles import PLATFORM, POLLS, Troubles
 from renderdrop.tracking.cadence import FIRST, next_look
 
 log = structlog.get_logger()
@@ -120,7 +120,7 @@ class Track:
         if self.stopped:
             return
         now = self._clock.monotonic()
-        if self._troubles.platform is not None:
+        if self._troubles.stops(POLLS):
             return
         for _ in range(_BATCH):
             if not self._due or self._due[0][0] > now or self._asking >= _AT_ONCE:
@@ -173,7 +173,7 @@ class Track:
             bound.info("poll_failed", reason=shown(fault.sentence), in_a_row=watched.failures)
             if isinstance(fault, Temporary) and self._faults.add(watched.job_id, ""):
                 # The platform is unwell: it is probed before more is asked of it.
-                await self._troubles.tell("platform", PLATFORM, f"several polls in a row failed: {fault.sentence}")
+                await self._troubles.tell("platform", POLLS, f"several polls in a row failed: {fault.sentence}")
                 return
             if isinstance(fault, Refused) or self._faults.jobs == 1:
                 self._hear()  # as far as we know it is this task alone that cannot be asked after
