@@ -257,3 +257,9 @@ async def test_an_error_that_nobody_foresaw_does_not_leave_a_job_on_the_wire(
         await sent.once(job, "230")
     job = await sent.books.see(job)
     assert (job.state, job.submissions[0].outcome) == (State.QUEUED, outcome)
+
+
+async def test_lost_answers_on_several_jobs_in_a_row_stop_the_submissions(sent: Sent) -> None:
+    jobs = [await sent.once(await sent.job(f"{n}.png"), Unknown("no answer came")) for n in range(3)]
+    assert [job.state for job in jobs] == [State.QUEUED] * 3
+    assert sent.troubles.stops(SUBMISSIONS)

@@ -50,3 +50,23 @@ def test_a_connection_reset_before_the_body_was_sent_costs_nothing(
     share.check_delivered(platform, dropped)
     assert len(platform.tasks()) == 1
     assert outcomes(share.sidecar("a.png")) == ["not_sent", "accepted"]
+
+
+def test_a_gateway_that_is_down_for_a_while_makes_nobody_decide_about_a_whole_batch(
+    platform: "Platform", daemon: "Daemon", share: "Share"
+) -> None:
+    platform.faults({"call": "run", "do": "status", "status": 502})
+    dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(12)}
+    daemon.start()
+    daemon.wait(lambda: daemon.events("platform_waits"), "the daemon notices")
+    # The status call works all the while, so every probe lets one file more try: one, and not one that tried before.
+    tries = len(daemon.events("job_submitting"))
+    daemon.wait(lambda: len(daemon.events("job_submitting")) >= tries + 3, "three more files have tried")
+    assert not daemon.jobs(State.HELD)
+    platform.faults()
+    daemon.wait_at_rest(done=12)
+    share.check_delivered(platform, dropped)
+    unknown = [outcomes(sidecar).count("unknown") for sidecar in share.sidecars()]
+    assert max(unknown) == 1
+    assert sum(unknown) < 12  # four uploads at once, what followed before the row was noticed, and the trials
+    assert len(platform.tasks()) == 12

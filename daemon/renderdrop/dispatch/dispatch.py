@@ -27,7 +27,7 @@ from renderdrop.model.errors import (
     SourceGone,
     Temporary,
 )
-from renderdrop.model.job import Job, Place
+from renderdrop.model.job import Job, Outcome, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
@@ -38,6 +38,8 @@ from renderdrop.share.source import SourceFile, open_source
 
 log = structlog.get_logger()
 
+_TRIAL_LOOK: Final = 200
+"""Queued jobs among which one is chosen for a trial."""
 _WRITER_REST: Final = 2.0
 """Seconds until a file that somebody opened for writing again, after it settled, is looked at once more."""
 
@@ -81,6 +83,9 @@ class Dispatch:
         passed_over = self._hands.passed_over()
         if open_routes and self._hands.free:
             free = self._hands.free
+            if self._submit.in_doubt:
+                await self._try_platform(open_routes, passed_over)
+                return
             jobs = await self._ledger.read(
                 lambda c: queries.waiting(c, routes=open_routes, but=passed_over, limit=free)
             )
@@ -102,6 +107,15 @@ class Dispatch:
             elif self._troubles.probe_due("route", name) and self._hands.free:
                 trial.append(name)
         return free, trial
+
+    async def _try_platform(self, routes: list[str], passed_over: set[str]) -> None:
+        """After a row of failures one job alone goes ahead, by preference one that has not lost an answer yet: a
+        second lost answer would need a person, and an hour's trouble must not use up a whole batch."""
+        if self._hands.taken:
+            return
+        jobs = await self._ledger.read(lambda c: queries.waiting(c, routes=routes, but=passed_over, limit=_TRIAL_LOOK))
+        for job in sorted(jobs, key=_has_lost_an_answer)[:1]:
+            self._hands.take(job.id, self._send(job))
 
     async def _try_one(self, route: str, passed_over: set[str]) -> None:
         tried = self._trials.setdefault(route, set())
@@ -161,6 +175,8 @@ class Dispatch:
     async def _begin(self, route: Route, job: Job) -> tuple[int, str] | None:
         """Choose, and commit the intent. None: the job is not queued any more, or no cluster is active."""
         async with self._choosing:
+            if _has_lost_an_answer(job):
+                await self._farm.refresh()  # its last try without a person: not into a platform that does not answer
             choice = choose(await self._farm.situation(route.clusters))
             if choice is None:
                 await self._troubles.tell(
@@ -207,3 +223,7 @@ class Dispatch:
         ):
             log.warning("job_failed", job=job.id, route=job.route, reason=reason)
             self._ended()
+
+
+def _has_lost_an_answer(job: Job) -> bool:
+    return any(s.outcome is Outcome.UNKNOWN for s in job.submissions)

@@ -7,6 +7,7 @@ request for one intent; a job that is to be sent again goes back to the queue fi
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
@@ -26,7 +27,7 @@ from renderdrop.model.errors import (
     Temporary,
     Unknown,
 )
-from renderdrop.model.in_a_row import Row
+from renderdrop.model.in_a_row import IN_A_ROW, Row
 from renderdrop.model.job import Job, Outcome, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.names import shown
@@ -40,6 +41,10 @@ from renderdrop.runtime.troubles import PLATFORM, SUBMISSIONS, Troubles
 from renderdrop.share.source import SourceFile
 
 log = structlog.get_logger()
+
+_AFTER_UNKNOWN: Final = 0.25
+"""Seconds until the one further try. Short, because that try is made only after the platform has answered a status
+call (`dispatch`), and because a second lost answer would need a person."""
 
 
 class Submit:
@@ -67,6 +72,11 @@ class Submit:
         self._refusals: dict[str, Row] = {}
         self._faults = Row()
         self.stopped = False
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether submissions have failed in a row and none has worked since: only single trials should be made."""
+        return self._faults.jobs == IN_A_ROW
 
     async def send(self, route: Route, job: Job, submission: tuple[int, str], file: SourceFile) -> None:
         """Send the request whose intent `submission` (number, cluster) is on disk."""
@@ -180,8 +190,11 @@ class Submit:
 
     async def _unknown(self, case: "_Case", fault: Unknown) -> None:
         verdict = after_unknown(case.job.submissions, case.route.on_unknown_submit, fault.sentence)
-        self._hands.rest(case.job.id, backoff(1, self._clock.chance()))
+        self._hands.rest(case.job.id, _AFTER_UNKNOWN)
         await self._end(case, verdict.outcome, verdict.to, verdict.sentence)
+        if self._faults.add(case.job.id, ""):
+            # A gateway that loses every answer must not make a person decide about every file in the queue.
+            await self._troubles.tell("platform", SUBMISSIONS, f"several submissions in a row failed: {fault.sentence}")
 
     async def _changed(self, case: "_Case", fault: SourceChanged) -> None:
         at, job = self._clock.text(), case.job
