@@ -212,7 +212,7 @@ async def test_refusals_of_one_file_or_with_different_words_are_the_files_own(se
 async def test_temporary_faults_on_several_jobs_in_a_row_are_the_platforms(sent: Sent) -> None:
     jobs = [await sent.job(f"{n}.png") for n in range(3)]
     burnt = [(await sent.once(job, Temporary("502"))).attempts for job in jobs]
-    assert burnt == [1, 1, 0]
+    assert burnt == [1, 0, 0]
     assert sent.troubles.stops(SUBMISSIONS)
     assert sent.troubles.platform is None  # what is paid for is asked after and fetched all the same
 
@@ -263,3 +263,28 @@ async def test_lost_answers_on_several_jobs_in_a_row_stop_the_submissions(sent: 
     jobs = [await sent.once(await sent.job(f"{n}.png"), Unknown("no answer came")) for n in range(3)]
     assert [job.state for job in jobs] == [State.QUEUED] * 3
     assert sent.troubles.stops(SUBMISSIONS)
+
+
+async def test_a_platform_that_stumbles_now_and_then_burns_no_attempts(sent: Sent, clock: FakeClock) -> None:
+    one, other = await sent.job("one.png"), await sent.job("other.png")
+    for n in range(4):  # each fault has a success behind it, so that it is no row
+        await sent.once(one, Temporary("reset"))
+        await sent.once(other, Temporary("reset"))
+        await sent.once(await sent.job(f"{n}.png"), str(n))
+    assert (await sent.books.see(one)).state is State.QUEUED
+    assert (await sent.books.see(other)).attempts == 0
+    clock.run(120)
+    before = (await sent.books.see(one)).attempts
+    assert (await sent.once(one, Temporary("reset"))).attempts == before + 1
+
+
+async def test_a_job_that_only_ever_meets_faults_fails_in_the_end_whoever_else_stumbles(sent: Sent) -> None:
+    one = await sent.job("one.png")
+    for n in range(40):
+        await sent.once(await sent.job(f"other {n}.png"), Temporary("reset"))
+        job = await sent.once(one, Temporary("reset"))
+        await sent.once(await sent.job(f"{n}.png"), str(n))
+        if job.state is State.FAILED:
+            break
+    assert job.state is State.FAILED
+    assert 4 < len(job.submissions) < 20

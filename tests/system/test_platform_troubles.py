@@ -38,7 +38,6 @@ EVERY_CALL_FAILS_NOW_AND_THEN: list[dict[str, Any]] = [
 def test_thirty_files_arrive_whole_while_every_call_fails_now_and_then(
     platform: "Platform", daemon: "Daemon", share: "Share"
 ) -> None:
-    daemon.route(attempts=12)
     platform.faults(*EVERY_CALL_FAILS_NOW_AND_THEN)
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(30)}
     daemon.start()

@@ -42,6 +42,10 @@ from renderdrop.share.source import SourceFile
 
 log = structlog.get_logger()
 
+_STUMBLING: Final = 60.0
+"""Seconds for which a temporary fault of one job tells that the platform, and not the next job, is to blame."""
+_PATIENCE: Final = 4
+"""Times the route's attempts: so many submissions, and faults count whoever is to blame."""
 _AFTER_UNKNOWN: Final = 0.25
 """Seconds until the one further try. Short, because that try is made only after the platform has answered a status
 call (`dispatch`), and because a second lost answer would need a person."""
@@ -71,6 +75,7 @@ class Submit:
         self._ended = ended
         self._refusals: dict[str, Row] = {}
         self._faults = Row()
+        self._stumbled: dict[str, float] = {}
         self.stopped = False
 
     @property
@@ -169,7 +174,16 @@ class Submit:
             await self._back(case, fault.sentence)
             await self._troubles.tell("platform", SUBMISSIONS, f"several submissions in a row failed: {fault.sentence}")
             return
-        await self._later(case, fault, burnt=True)
+        await self._later(case, fault, burnt=self._is_its_own(case))
+
+    def _is_its_own(self, case: "_Case") -> bool:
+        """Whether a temporary fault counts against its job: not while others stumble too, which makes it the
+        platform's; but no job is tried without end for that."""
+        now = self._clock.monotonic()
+        self._stumbled = {job: at for job, at in self._stumbled.items() if now - at < _STUMBLING}
+        others = self._stumbled.keys() - {case.job.id}
+        self._stumbled[case.job.id] = now
+        return not others or len(case.job.submissions) >= _PATIENCE * case.route.attempts
 
     async def _later(
         self, case: "_Case", fault: Fault, *, burnt: bool, outcome: Outcome = Outcome.NOT_SENT, sentence: str = ""
@@ -178,7 +192,8 @@ class Submit:
         sentence = sentence or fault.sentence
         attempts = case.job.attempts + (1 if burnt else 0)
         if burnt and attempts >= case.route.attempts:
-            tries = f" ({attempts} tries)" if attempts > 1 else ""
+            made = len(case.job.submissions) + 1
+            tries = f" ({made} tries)" if made > 1 else ""
             await self._end(case, outcome, State.FAILED, f"{sentence}{tries}", attempts=attempts)
             self._ended()
             return
