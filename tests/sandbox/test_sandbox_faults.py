@@ -63,7 +63,7 @@ def test_the_first_rule_that_fires_is_the_one() -> None:
     "rule",
     [
         {"call": "poll", "do": "explode"},
-        {"call": "upload", "do": "html"},
+        {"call": "uplaod", "do": "html"},
         {"call": "run", "do": "cut"},
         {"call": "poll", "do": "html", "evry": 3},
         {"call": "poll", "do": "html", "every": 0},

@@ -5,7 +5,25 @@ cannot err alike; it is strict, so that the client cannot drift. Importing it co
 """
 
 from renderdrop.sandbox.farm import ClusterSpec
-from renderdrop.sandbox.server import Sandbox, SandboxOptions, serve
+from renderdrop.sandbox.models import MODELS, ModelSpec
+from renderdrop.sandbox.nodes import NODES, NodeClass
+from renderdrop.sandbox.options import SandboxOptions
+from renderdrop.sandbox.samples import GRAPHS
+from renderdrop.sandbox.server import Sandbox, serve
 from renderdrop.sandbox.workflows import KNOWN, Parameter, Row, WorkflowSpec
 
-__all__ = ["KNOWN", "ClusterSpec", "Parameter", "Row", "Sandbox", "SandboxOptions", "WorkflowSpec", "serve"]
+__all__ = [
+    "GRAPHS",
+    "KNOWN",
+    "MODELS",
+    "NODES",
+    "ClusterSpec",
+    "ModelSpec",
+    "NodeClass",
+    "Parameter",
+    "Row",
+    "Sandbox",
+    "SandboxOptions",
+    "WorkflowSpec",
+    "serve",
+]

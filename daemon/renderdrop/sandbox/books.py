@@ -1,10 +1,12 @@
 """What the sandbox remembers of the requests themselves, for tests that ask how politely it was called.
 
-Owns: counts, the densest second of status and poll calls, refusals, lost uploads. Must never hold a token.
+Owns: counts, the densest second of the calls that only ask, refusals, lost uploads. Must never hold a token.
 """
 
 from collections import Counter, deque
-from typing import Any
+from typing import Any, Final
+
+_ASKING: Final = frozenset({"status", "poll", "poll_native", "result"})
 
 
 class Books:
@@ -23,7 +25,7 @@ class Books:
         """One request; with_token: whether it carried any Authorization header."""
         self._calls[call] += 1
         self._authorization.setdefault(call, Counter())["with" if with_token else "without"] += 1
-        if call in ("status", "poll"):
+        if call in _ASKING:
             self._recent.append(now)
             while self._recent[0] <= now - 1:
                 self._recent.popleft()

@@ -153,6 +153,7 @@ class Farm:
         self._random = random.Random(seed)
         self._next_tick = now + scale_every
         foreign = foreign_load or {}
+        self._apart: list[Work] = []
         self._clusters = {spec.name: _Cluster(spec, foreign.get(spec.name, 0)) for spec in clusters}
         for cluster in self._clusters.values():
             cluster.idle = [now] * cluster.floor
@@ -176,9 +177,17 @@ class Farm:
         home.assign(now)
         return work
 
+    def accept_apart(self, number: int, now: float, *, stuck: bool = False) -> Work:
+        """A task that needs none of the clusters (a third party's model): it runs at once, for as long as others."""
+        seconds = self._random.uniform(*self._render_seconds)
+        work = Work(number, "", STUCK if stuck else seconds, now, started_at=now)
+        self._apart.append(work)
+        return work
+
     def next_event(self) -> float:
         """When something happens next by itself."""
-        return min(self._next_tick, *(c.next_event() for c in self._clusters.values()), STUCK)
+        apart = (work.queued_at + work.seconds for work in self._apart)
+        return min(self._next_tick, *(c.next_event() for c in self._clusters.values()), *apart, STUCK)
 
     def advance(self, now: float) -> list[Work]:
         """Let time pass up to `now`, event by event; returns the tasks whose run has ended."""
@@ -186,10 +195,18 @@ class Farm:
         while (at := self.next_event()) <= now:
             for cluster in self._clusters.values():
                 ended += cluster.step(at)
+            ended += self._step_apart(at)
             if at >= self._next_tick:
                 for cluster in self._clusters.values():
                     cluster.scale(at, self._boot_seconds, self._idle_seconds)
                 self._next_tick = at + self._scale_every
+        return ended
+
+    def _step_apart(self, now: float) -> list[Work]:
+        ended = [work for work in self._apart if work.queued_at + work.seconds <= now]
+        for work in ended:
+            work.ended_at = now
+            self._apart.remove(work)
         return ended
 
     def change(

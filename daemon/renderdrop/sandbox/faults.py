@@ -9,21 +9,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-CALLS: Final = ("run", "poll", "status", "view")
+TAKING: Final = ("run", "upload", "submit", "generate")
+"""Calls that leave something behind: a task, an upload."""
+TASKING: Final = ("run", "submit", "generate")
+"""Calls that make a task."""
+JSON: Final = (*TAKING, "poll", "poll_native", "result", "status")
+"""Calls that answer JSON."""
+CALLS: Final = (*JSON, "view")
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "status": CALLS,  # an HTTP status: "status", "retry_after", "headers", "envelope" with "code" and "msg"
     "unauthorized": CALLS,  # 401, before the body is read
     "reset_before": CALLS,  # connection reset, before the body is read
-    "reset_after": CALLS,  # connection reset instead of the answer; a run IS accepted
+    "reset_after": CALLS,  # connection reset instead of the answer; what was sent IS taken
     "html": CALLS,  # 200 with a login page
     "refuse": CALLS,  # an envelope with "code" and "msg"
     "slow": CALLS,  # "seconds" late
     "hang": CALLS,  # never answers
-    "garbage": ("run", "poll", "status"),  # JSON that ends half way; a run IS accepted
-    "null_progress": ("poll",),
-    "fail_task": ("run",),  # accepted, and will end with `fail` and "msg"
-    "stuck": ("run",),  # accepted, and never leaves `running`
+    "garbage": JSON,  # JSON that ends half way; what was sent IS taken
+    "null_progress": ("poll", "poll_native"),
+    "fail_task": TASKING,  # accepted, and will end with `fail` and "msg"
+    "stuck": TASKING,  # accepted, and never leaves `running`
     "cut": ("view",),  # full Content-Length, but the connection closes half way, or after "at" bytes
     "no_length": ("view",),  # chunked, no Content-Length
     "wrong_range": ("view",),  # a request with Range gets a 206 of other bytes than it asked for
@@ -57,7 +63,7 @@ class Rule:
     msg: str = "服务繁忙,请稍后再试 (busy, try again later)"
     seconds: float = 1.0
     accept: bool = False
-    """On `run`: the task is accepted all the same, only the answer is this fault."""
+    """On calls that take something: it is taken all the same, only the answer is this fault."""
     headers: dict[str, str] = field(default_factory=dict)
     at: int | None = None
     seen: int = 0

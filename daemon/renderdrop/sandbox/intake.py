@@ -1,34 +1,35 @@
-"""Reads a submission off the wire, strictly: what the real platform might not understand is refused.
+"""Reads a body off the wire, strictly: what the real platform might not understand is refused.
 
-Owns: the multipart grammar (RFC 7578), streaming of file parts to disk, and the judgement of parts against a
-workflow. Ready-made readers are lenient by intent (they skip preambles, guess at names, forgive a missing
-end), so the grammar is spelled out here. Must never hold a file in memory, nor accept half a body.
+Owns: the multipart grammar (RFC 7578), streaming of file parts to disk, and strict JSON. Ready-made readers are
+lenient by intent (they skip preambles, guess at names, forgive a missing end, keep the last of two equal keys), so
+the grammar is spelled out here. Must never hold a file in memory, accept half a body, nor judge what the parts mean.
 """
 
 import asyncio
 import hashlib
-import math
+import json
 import re
+import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 from aiohttp import StreamReader, web
 
 from renderdrop.sandbox.tasks import Upload
-from renderdrop.sandbox.workflows import FILE_KINDS, Parameter, WorkflowSpec
 
 PIECE: Final = 1 << 20
 MAX_HEAD: Final = 16 << 10
 MAX_SCALAR: Final = 1 << 20
 MAX_PARTS: Final = 64
+MAX_JSON: Final = 8 << 20
 
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 _DISPOSITION: Final = re.compile(r'form-data((?:; ?[a-z*]+="(?:[^"\\]|\\.)*")+)', re.DOTALL)
 _FIELD: Final = re.compile(r'; ?([a-z*]+)="((?:[^"\\]|\\.)*)"', re.DOTALL)
 _MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:;.*)?", re.ASCII)
-_INT: Final = re.compile(r"[+-]?[0-9]+")
 
 
 class Refusal(Exception):
@@ -56,17 +57,6 @@ class Part:
     name: str
     value: str = ""
     upload: Upload | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A form that the platform understands."""
-
-    workflow_id: str
-    version_id: str
-    cluster: str
-    fields: dict[str, str]
-    files: tuple[Upload, ...]
 
 
 class _Wire:
@@ -162,18 +152,36 @@ def _named(head: dict[str, str]) -> tuple[str, str | None]:
     return name, _unquoted(found["filename"]) if "filename" in found else None
 
 
-def _boundary(request: web.Request) -> str:
+def _refuse_compressed(request: web.Request) -> None:
     if request.headers.get("Content-Encoding"):
         raise Refusal(41500, "不支持压缩的请求体", "a compressed body is not supported", 415)
+
+
+def _refuse_chunked(request: web.Request) -> None:
+    if request.content_length is None:
+        raise Refusal(41100, "缺少 Content-Length", "Content-Length is required; chunked bodies are not accepted", 411)
+
+
+def _boundary(request: web.Request) -> str:
+    _refuse_compressed(request)
     if request.content_type != "multipart/form-data":
         raise Refusal(40001, "请求必须是 multipart/form-data", "the request must be multipart/form-data")
     boundary = re.search(r';\s*boundary=(?:"([^"]*)"|([^;\s]*))', request.headers["Content-Type"], re.IGNORECASE)
     value = (boundary[1] or boundary[2] or "") if boundary else ""
     if not _BOUNDARY.fullmatch(value):
         raise Refusal(40001, "multipart 边界缺失或无效", "the boundary is missing or not valid")
-    if request.content_length is None:
-        raise Refusal(41100, "缺少 Content-Length", "Content-Length is required; chunked bodies are not accepted", 411)
+    _refuse_chunked(request)
     return value
+
+
+@asynccontextmanager
+async def form(request: web.Request, folder: Path) -> AsyncIterator[list[Part]]:
+    """The form's parts, its files in `folder`, which is removed where they are refused."""
+    try:
+        yield await read_form(request, folder)
+    except (Refusal, Incomplete, asyncio.CancelledError):
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        raise
 
 
 async def read_form(request: web.Request, folder: Path) -> list[Part]:
@@ -232,69 +240,34 @@ async def _file(wire: _Wire, name: str, filename: str, head: dict[str, str], pat
     return Upload(name, filename, content_type, size, digest.hexdigest(), str(path))
 
 
-def workflow_of(parts: list[Part]) -> str:
-    """The form's workflow_id. Raises Refusal for repeated parts and where it is missing."""
-    names = [part.name for part in parts]
-    for name in names:
-        if names.count(name) > 1:
-            raise Refusal(40015, f"参数 {name} 重复", f"the part {name} is there more than once")
-    return _required(parts, "workflow_id")
-
-
-def judge(parts: list[Part], workflow_id: str, spec: WorkflowSpec) -> Submission:
-    """What the parts mean to this workflow. Raises Refusal."""
-    cluster = _required(parts, "cluster_name")
-    version = _required(parts, "version_id") if any(part.name == "version_id" for part in parts) else ""
-    fields: dict[str, str] = {}
-    files: list[Upload] = []
-    for part in parts:
-        if part.name in {"workflow_id", "cluster_name", "version_id"}:
-            continue
-        parameter = spec.parameters.get(part.name)
-        if parameter is None:
-            raise Refusal(40016, f"未知参数 {part.name}", f"workflow {workflow_id} has no parameter {part.name}")
-        if part.upload is None:
-            fields[part.name] = _fits(part.name, part.value, parameter)
-        else:
-            files.append(_matches(part.upload, parameter))
-    sent = fields.keys() | {upload.name for upload in files}
-    for name, parameter in spec.parameters.items():
-        if not parameter.optional and name not in sent:
-            raise Refusal(40017, f"缺少参数 {name}", f"the parameter {name} is missing")
-    return Submission(workflow_id, version, cluster, fields, tuple(files))
-
-
-def _required(parts: list[Part], name: str) -> str:
-    part = next((part for part in parts if part.name == name), None)
-    if part is None or part.upload is not None or not part.value:
-        raise Refusal(40018, f"缺少参数 {name}", f"{name} is required, as a plain part that is not empty")
-    return part.value
-
-
-def _fits(name: str, value: str, parameter: Parameter) -> str:
-    if parameter.kind in FILE_KINDS:
-        raise Refusal(40019, f"参数 {name} 应为文件", f"{name} must be a file part, not a plain one")
-    if parameter.kind == "int" and not _INT.fullmatch(value):
-        raise Refusal(40020, f"参数 {name} 应为整数", f"{name} must be a whole number")
-    if parameter.kind == "float" and not _is_number(value):
-        raise Refusal(40020, f"参数 {name} 应为数字", f"{name} must be a number")
-    return value
-
-
-def _is_number(value: str) -> bool:
+async def read_json(request: web.Request) -> Any:
+    """The body as JSON (RFC 8259, without equal keys, NaN and lone surrogates). Raises Refusal, Incomplete."""
+    _refuse_compressed(request)
+    if request.content_type != "application/json":
+        raise Refusal(40030, "请求必须是 application/json", "the request must be application/json")
+    _refuse_chunked(request)
+    raw = bytearray()
     try:
-        return value == value.strip() and "_" not in value and math.isfinite(float(value))
-    except ValueError:
-        return False
+        async for chunk in request.content.iter_any():
+            raw += chunk
+            if len(raw) > MAX_JSON:
+                raise Refusal(41300, "请求体过大", f"the body is longer than {MAX_JSON} bytes", 413)
+    except (ConnectionError, web.RequestPayloadError) as error:
+        raise Incomplete(len(raw)) from error
+    try:
+        told = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_equal_keys, parse_constant=_refuse_constant)
+        json.dumps(told, ensure_ascii=False, allow_nan=False).encode("utf-8")  # finds 1e999 and lone surrogates
+    except (ValueError, RecursionError) as error:
+        raise Refusal(40030, "请求体不是有效的 JSON", f"the body is not valid JSON: {error}") from None
+    return told
 
 
-def _matches(upload: Upload, parameter: Parameter) -> Upload:
-    if parameter.kind not in FILE_KINDS:
-        raise Refusal(40021, f"参数 {upload.name} 不应为文件", f"{upload.name} must be a plain part, not a file")
-    media = upload.content_type.split(";")[0].strip().lower()
-    known = "video" if media == "application/mxf" else media.split("/")[0]
-    if parameter.kind not in ("any", known):
-        raise Refusal(
-            40022, f"文件 {upload.name} 类型错误", f"{upload.name} takes {parameter.kind}/…, not {upload.content_type}"
-        )
-    return upload
+def _without_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")

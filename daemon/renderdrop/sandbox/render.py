@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import shutil
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
 _CJK_FONTS: Final = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf")
+
+_SIZE: Final = (512, 384)
+"""Of a picture that is drawn from nothing."""
 
 
 class Unreadable(Exception):
@@ -57,11 +61,31 @@ def painted(source: str, target: Path, form: str, parameters: Mapping[str, str])
         picture.convert("RGB").save(target, "JPEG", quality=90)
 
 
+def drawn(target: Path, form: str, parameters: Mapping[str, str]) -> None:
+    """A new picture in `form` ("png" or "gif"), with the parameters printed onto it."""
+    from PIL import Image
+
+    picture = _labelled(Image.linear_gradient("L").resize(_SIZE).convert("RGB"), parameters)
+    if form == "png":
+        picture.save(target, "PNG", compress_level=1)
+    else:
+        picture.save(target, "GIF")
+
+
 def _repainted(source: "Image.Image", parameters: Mapping[str, str]) -> "Image.Image":
-    from PIL import Image, ImageDraw, ImageOps
+    from PIL import ImageOps
 
     clear = source.convert("RGBA").getchannel("A") if source.has_transparency_data else None
-    picture = ImageOps.posterize(ImageOps.solarize(source.convert("RGB"), 160), 4)
+    picture = _labelled(ImageOps.posterize(ImageOps.solarize(source.convert("RGB"), 160), 4), parameters)
+    if clear is not None:
+        picture.putalpha(clear)
+    return picture
+
+
+def _labelled(picture: "Image.Image", parameters: Mapping[str, str]) -> "Image.Image":
+    """The picture in a tint of these parameters, and their words in a bar at its foot."""
+    from PIL import Image, ImageDraw
+
     words = "  ".join(f"{name}={value}" for name, value in sorted(parameters.items())) or "sandbox"
     # The tint comes from the parameters, so that two seeds give two pictures even where no letter can be read.
     tint = hashlib.sha256(words.encode()).digest()
@@ -69,11 +93,18 @@ def _repainted(source: "Image.Image", parameters: Mapping[str, str]) -> "Image.I
     size = max(8, min(picture.size) // 16)
     font, speaks_chinese = _font(size)
     words = words if speaks_chinese else words.encode("ascii", "backslashreplace").decode("ascii")
+    lines = textwrap.wrap(
+        words,
+        width=max(8, picture.width * 5 // (size * 3)),  # a letter is about 0.6 of its height
+        max_lines=max(1, picture.height // (2 * size)),
+        placeholder=" ...",
+    )
+    height = size * 5 // 4
+    top = picture.height - height * len(lines) - size * 3 // 4
     pen = ImageDraw.Draw(picture)
-    pen.rectangle((0, picture.height - 2 * size, picture.width, picture.height), fill=(0, 0, 0))
-    pen.text((size // 2, picture.height - 2 * size + size // 3), words, fill=(255, 255, 255), font=font)
-    if clear is not None:
-        picture.putalpha(clear)
+    pen.rectangle((0, top, picture.width, picture.height), fill=(0, 0, 0))
+    for number, line in enumerate(lines):
+        pen.text((size // 2, top + size // 3 + number * height), line, fill=(255, 255, 255), font=font)
     return picture
 
 

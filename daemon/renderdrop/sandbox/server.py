@@ -1,64 +1,40 @@
 """The stand-in of the rendering platform: its calls, its token, its envelope, on a real socket.
 
-Owns: the wiring of farm, intake, studio, faults and books into one aiohttp application. Written from
+Owns: the wiring of desk, calls, faults and books into one aiohttp application. Written from
 the platform's own page alone; imports nothing of the product, so that both cannot err alike. Must never
 forgive: a request that the real platform might not understand is refused here first.
 """
 
 import asyncio
 import hmac
-import itertools
-import re
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from aiohttp import web
 
-from renderdrop.sandbox import harm, intake, render, view
+from renderdrop.sandbox import harm, view
+from renderdrop.sandbox.apps import Apps
 from renderdrop.sandbox.books import Books
-from renderdrop.sandbox.farm import CLUSTERS, ClusterSpec, Farm
-from renderdrop.sandbox.faults import Faults, Rule
-from renderdrop.sandbox.intake import Incomplete, Refusal
+from renderdrop.sandbox.desk import Desk
+from renderdrop.sandbox.farm import Farm
+from renderdrop.sandbox.faults import TAKING, Faults, Rule
+from renderdrop.sandbox.generate import Generate
+from renderdrop.sandbox.intake import Incomplete, Refusal, read_json
+from renderdrop.sandbox.models import MODELS
+from renderdrop.sandbox.native import Native
+from renderdrop.sandbox.nodes import NODES
+from renderdrop.sandbox.options import SandboxOptions
 from renderdrop.sandbox.studio import Studio
-from renderdrop.sandbox.tasks import Task
-from renderdrop.sandbox.workflows import KNOWN, WorkflowSpec
-
-FIRST_TASK: Final = 230
+from renderdrop.sandbox.uploads import Uploads
+from renderdrop.sandbox.workflows import KNOWN
 
 Serve = Callable[[web.Request, Rule | None], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True)
-class SandboxOptions:
-    """How the sandbox is set up; times in seconds."""
-
-    token: str = "AI-sandbox"  # noqa: S105  a stand-in's, and no secret
-    host: str = "127.0.0.1"
-    port: int = 0
-    """0: any free port, see `Sandbox.base_url`."""
-    clusters: tuple[ClusterSpec, ...] = CLUSTERS
-    render_seconds: tuple[float, float] = (1.0, 3.0)
-    """Shortest and longest run of a task."""
-    boot_seconds: float = 1.0
-    scale_every: float = 0.5
-    idle_seconds: float = 5.0
-    """How long an instance above the warm ones stays without work."""
-    seed: int = 7
-    folder: Path | None = None
-    """Where uploads and outputs lie; None: a temporary folder, removed at stop."""
-    foreign_load: Mapping[str, int] = field(default_factory=dict)
-    """Cluster name → instances that other users hold: shown, but never ours."""
-    workflows: Mapping[str, WorkflowSpec] = field(default_factory=dict)
-    """Known beside, or instead of, the built-in ones of the same id."""
-    view_needs_token: bool = False
-    output_host: str = ""
-    """The host name in output URLs where it is not to be base_url's."""
 
 
 class Sandbox:
@@ -67,14 +43,10 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self.options = options or SandboxOptions()
         self.base_url = ""
-        self._workflows = {**KNOWN, **self.options.workflows}
         self._books = Books()
         self._faults = Faults(self.options.seed)
-        self._tasks: dict[int, Task] = {}
-        self._numbers = itertools.count(FIRST_TASK)
-        self._forms = itertools.count(1)
-        self._background: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
+        self._desk = Desk()
+        self._uploads = Uploads(late_missing=self.options.late_missing)
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -88,7 +60,7 @@ class Sandbox:
     async def start(self) -> None:
         """Listen. Raises OSError where the port is taken."""
         options = self.options
-        self._farm = Farm(
+        farm = Farm(
             options.clusters,
             now=time.monotonic(),
             render_seconds=options.render_seconds,
@@ -113,15 +85,13 @@ class Sandbox:
             raise
         self.port = int(self._runner.addresses[0][1])
         self.base_url = self._url(options.host)
-        self._studio = Studio(self._folder / "outputs", self._url(options.output_host or options.host))
-        self._spawn(self._pump())
+        shown = self._url(options.output_host or options.host)
+        self._desk.open(farm, Studio(self._folder / "outputs", shown, native_urls=options.native_urls))
 
     async def stop(self) -> None:
         """Close every connection and forget everything that no caller gave a folder for."""
         self._stopping.set()
-        for task in list(self._background):
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._desk.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self.options.folder is None:
@@ -144,46 +114,46 @@ class Sandbox:
 
     def ledger(self) -> dict[str, Any]:
         """What was asked, taken, refused and made, as plain JSON values."""
-        return {**self._books.told(), "tasks": [task.entry() for task in self._tasks.values()]}
+        return {**self._books.told(), "tasks": self._desk.told(), "uploads": self._uploads.told()}
 
     def change_cluster(self, name: str, **figures: Any) -> None:
         """Change curr_nodes, max_nodes, speed, fixed, active or foreign. Raises KeyError, TypeError."""
-        now = time.monotonic()
-        self._advance()
-        self._farm.change(name, now, **figures)
-        self._wake.set()
+        self._desk.change_cluster(name, **figures)
 
-    # Time and rendering.
+    def forget(self, filename: str | None = None, *, late_missing: bool | None = None) -> list[str]:
+        """Forget one upload, or all of them: graphs that name them are refused, or fail late where `late_missing`.
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    def _advance(self) -> None:
-        for work in self._farm.advance(time.monotonic()):
-            self._spawn(self._studio.finish(self._tasks[work.number]))
-
-    async def _pump(self) -> None:
-        while True:
-            self._advance()
-            self._wake.clear()
-            await harm.pause(max(0.0, self._farm.next_event() - time.monotonic()), self._wake)
+        Returns the names. Raises KeyError for an upload that never was.
+        """
+        forgotten = self._uploads.forget(filename)
+        if late_missing is not None:
+            self._uploads.late_missing = late_missing
+        return forgotten
 
     # The calls.
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[_enveloped], client_max_size=1 << 20)
-        workflow = "/openapi/v1/workflow"
+        options, uploads = self.options, self._folder / "uploads"
+        apps = Apps(self._desk, {**KNOWN, **options.workflows}, uploads)
+        native = Native(self._desk, self._uploads, {**NODES, **options.nodes}, uploads)
+        generate = Generate(self._desk, {**MODELS, **options.models}, fetch_images=options.fetch_images)
+        workflow, models = "/openapi/v1/workflow", "/openapi/v1/generate"
         for method, path, call, serve in (
-            ("POST", f"{workflow}/apps/run", "run", self._run),
-            ("GET", f"{workflow}/apps/task/{{task_id}}", "poll", self._poll),
+            ("POST", f"{workflow}/apps/run", "run", apps.run),
+            ("GET", f"{workflow}/apps/task/{{task_id}}", "poll", apps.poll),
             ("GET", f"{workflow}/cluster/all_active_clusters_status", "status", self._status),
+            ("POST", f"{workflow}/upload/file", "upload", native.upload),
+            ("POST", f"{workflow}/task/submit", "submit", native.submit),
+            ("GET", f"{workflow}/task/{{task_id}}", "poll_native", native.poll),
+            ("POST", f"{models}/image", "generate", generate.image),
+            ("GET", f"{models}/result/{{task_id}}", "result", generate.result),
             ("GET", "/api/view", "view", self._view),
         ):
             app.router.add_route(method, path, self._call(call, serve))
         app.router.add_route("POST", "/_sandbox/faults", self._set_faults)
         app.router.add_route("POST", "/_sandbox/clusters", self._set_clusters)
+        app.router.add_route("POST", "/_sandbox/forget", self._forget)
         app.router.add_route("GET", "/_sandbox/ledger", self._tell)
         return app
 
@@ -226,7 +196,7 @@ class Sandbox:
                 return await self._strict(call, serve, request, rule)
             case "reset_before":
                 return harm.reset(request)
-        if call == "run" and (rule.accept or rule.do == "reset_after"):
+        if call in TAKING and (rule.accept or rule.do == "reset_after"):
             await self._strict(call, serve, request, rule)
         elif rule.do != "unauthorized":
             await harm.drain(request)
@@ -237,60 +207,11 @@ class Sandbox:
                 return await harm.silence(request, self._stopping)
         return harm.answered(rule)
 
-    async def _run(self, request: web.Request, rule: Rule | None) -> web.StreamResponse:
-        folder = self._folder / "uploads" / f"{next(self._forms):06d}"
-        folder.mkdir()
-        try:
-            parts = await intake.read_form(request, folder)
-            workflow_id = intake.workflow_of(parts)
-            spec = self._workflows.get(workflow_id)
-            if spec is None:
-                raise Refusal(40401, f"工作流 {workflow_id} 不存在", f"there is no workflow {workflow_id}")
-            form = intake.judge(parts, workflow_id, spec)
-            self._refuse_cluster(form.cluster)
-            for upload in form.files:
-                if spec.draws(upload.name):
-                    await asyncio.to_thread(_refuse_picture, upload.name, upload.path)
-        except (Refusal, Incomplete, asyncio.CancelledError):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            raise
-        number = next(self._numbers)
-        self._advance()
-        stuck = rule is not None and rule.do == "stuck"
-        self._tasks[number] = Task(
-            task_id=number,
-            workflow_id=workflow_id,
-            version_id=form.version_id,
-            workflow=spec,
-            fields=form.fields,
-            files=form.files,
-            work=self._farm.accept(number, form.cluster, time.monotonic(), stuck=stuck),
-            accepted_at=time.time(),
-            doomed=rule.msg if rule is not None and rule.do == "fail_task" else "",
-        )
-        self._wake.set()
-        return harm.envelope({"task_id": number})
-
-    def _refuse_cluster(self, name: str) -> None:
-        if not self._farm.knows(name):
-            raise Refusal(40402, f"集群 {name} 不存在", f"there is no cluster {name}")
-        if not self._farm.is_active(name):
-            raise Refusal(40301, f"集群 {name} 已停用", f"the cluster {name} is not active")
-
-    async def _poll(self, request: web.Request, rule: Rule | None) -> web.StreamResponse:
-        asked = request.match_info["task_id"]
-        task = self._tasks.get(int(asked)) if re.fullmatch(r"[0-9]{1,18}", asked) else None
-        if task is None:
-            raise Refusal(40403, f"任务 {asked} 不存在", f"there is no task {asked}")
-        self._advance()
-        return harm.envelope(task.polled(time.monotonic()))
-
     async def _status(self, request: web.Request, rule: Rule | None) -> web.StreamResponse:
-        self._advance()
-        return harm.envelope(self._farm.status())
+        return harm.envelope(self._desk.clusters())
 
     async def _view(self, request: web.Request, rule: Rule | None) -> web.StreamResponse:
-        output = self._studio.find(request.query.get("filename", ""))
+        output = self._desk.output(request.query.get("filename", ""))
         if output is None or request.query.get("type") != "output":
             raise Refusal(40404, "文件不存在", "there is no such output", 404)
         return await view.send(request, output, rule)
@@ -311,7 +232,21 @@ class Sandbox:
                 self.change_cluster(**figures)
         except (ValueError, TypeError, KeyError) as error:
             raise Refusal(40000, "集群设置无效", f"not a cluster's figures: {error}", 400) from None
-        return harm.envelope(self._farm.status())
+        return harm.envelope(self._desk.clusters())
+
+    async def _forget(self, request: web.Request) -> web.StreamResponse:
+        told = await read_json(request)
+        if (
+            not isinstance(told, dict)
+            or not told.keys() <= {"filename", "late_missing"}
+            or not isinstance(told.get("filename", ""), str)
+            or not isinstance(told.get("late_missing", False), bool)
+        ):
+            raise Refusal(40000, "请求无效", "forget takes filename, or nothing for all, and late_missing", 400)
+        try:
+            return harm.envelope({"forgotten": self.forget(**told)})
+        except KeyError as error:
+            raise Refusal(40000, "文件不存在", f"there is no upload {error}", 400) from None
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self.ledger())
@@ -319,13 +254,6 @@ class Sandbox:
 
 def _same(sent: str, wanted: str) -> bool:
     return hmac.compare_digest(sent.encode("utf-8", "surrogateescape"), wanted.encode())
-
-
-def _refuse_picture(name: str, path: str) -> None:
-    try:
-        render.check(path)
-    except render.Unreadable:
-        raise Refusal(40023, f"文件 {name} 不是有效的图片", f"{name} is not a picture that can be opened") from None
 
 
 @web.middleware

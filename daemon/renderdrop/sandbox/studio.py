@@ -11,17 +11,21 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from renderdrop.sandbox import render
+from renderdrop.sandbox import fetch, render
 from renderdrop.sandbox.tasks import Output, Task, Upload
 from renderdrop.sandbox.workflows import Row
 
 
 class Studio:
-    """All outputs, below `folder`; `base_url` is the scheme, host and port that their URLs name."""
+    """All outputs, below `folder`; `base_url` is the scheme, host and port that their URLs name.
 
-    def __init__(self, folder: Path, base_url: str) -> None:
+    A graph's rows name the bare file, as in the page's sample, or the URL too where `native_urls`.
+    """
+
+    def __init__(self, folder: Path, base_url: str, *, native_urls: bool = False) -> None:
         self._folder = folder
         self._base_url = base_url
+        self._native_urls = native_urls
         self._outputs: dict[str, Output] = {}
 
     def find(self, filename: str) -> Output | None:
@@ -37,35 +41,52 @@ class Studio:
                 rows.append(_row("3", "KSampler", "error", task.doomed))
                 status = "fail"
             else:
+                if task.urls:
+                    await self._fetch(task)
                 for row in task.workflow.rows:
                     rows += await self._fill(task, row)
+        except fetch.Unfetched as error:
+            rows.append(_row("1", "Load Image", "error", str(error)))
+            status = "fail"
         except (render.Unreadable, OSError) as error:
             rows.append(_row("1", "Load Image", "error", f"无法处理输入 (the input could not be processed: {error})"))
             status = "fail"
         task.rows, task.status = rows, status
 
+    async def _fetch(self, task: Task) -> None:
+        # At the very end of the run: a URL that does not outlive its task is found out.
+        task.files = await fetch.fetched(task.urls, self._folder / f"{task.task_id}-fetched")
+        for upload in task.files:
+            await asyncio.to_thread(render.check, upload.path)
+
     async def _fill(self, task: Task, row: Row) -> list[dict[str, str]]:
         if row.error_type != "info":
             return [_row(row.node_id, row.title, row.error_type, row.text)]
         upload = next((upload for upload in task.files if upload.name == row.source), None)
-        if upload is None:
+        if upload is None and row.make != "drawn":
             return []
         output = await self._make(task, row, upload)
         self._outputs[output.filename] = output
         task.outputs.append(output)
-        return [_row(row.node_id, row.title, "info", output.url)]
+        bare = task.kind == "graph" and not self._native_urls
+        return [_row(row.node_id, row.title, "info", output.filename if bare else output.url)]
 
-    async def _make(self, task: Task, row: Row, upload: Upload) -> Output:
+    async def _make(self, task: Task, row: Row, upload: Upload | None) -> Output:
         path = self._folder / f"{task.task_id}-{len(task.outputs) + 1}"
-        if row.make == "same":
+        if upload is not None and row.make == "same":
             await asyncio.to_thread(render.passed, upload.path, path)
             size, sha256 = upload.size, upload.sha256
             ending = row.ending or Path(upload.filename).suffix
         else:
-            await asyncio.to_thread(render.painted, upload.path, path, row.make, task.fields)
+            if upload is not None:
+                ending = f".{row.make}"
+                await asyncio.to_thread(render.painted, upload.path, path, row.make, _words(task, upload))
+            else:
+                ending = row.ending or ".png"
+                await asyncio.to_thread(render.drawn, path, ending[1:], _words(task, None))
             size, sha256 = await asyncio.to_thread(render.fingerprint, path)
-            ending = f".{row.make}"
-        name = row.filename.replace("{task}", str(task.task_id)) or self._name(upload.filename, ending)
+        source = upload.filename if upload is not None else task.kind
+        name = row.filename.replace("{task}", str(task.task_id)) or self._name(source, ending)
         url = f"{self._base_url}/api/view?type=output&filename={quote(name, safe='')}"
         return Output(name, size, sha256, url, str(path))
 
@@ -79,3 +100,9 @@ class Studio:
 
 def _row(node_id: str, title: str, error_type: str, output: str) -> dict[str, str]:
     return {"id": node_id, "title": title, "output": output, "error_type": error_type}
+
+
+def _words(task: Task, source: Upload | None) -> dict[str, str]:
+    """What is printed onto a picture: the scalars, and which other files it was made with."""
+    others = {upload.name: upload.sha256[:8] for upload in task.files if upload is not source}
+    return {**task.fields, **others}

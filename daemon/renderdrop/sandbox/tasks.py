@@ -4,8 +4,9 @@ Owns: a task's words and figures (status, progress, outputs), built from the far
 never render, wait or look at a clock.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from renderdrop.sandbox.farm import Work
 from renderdrop.sandbox.workflows import WorkflowSpec
@@ -13,12 +14,14 @@ from renderdrop.sandbox.workflows import WorkflowSpec
 AT_SUCCESS: Final = 94
 """The platform's own page shows 94 % beside `success`: whoever waits for 100 waits for ever."""
 
+Kind = Literal["app", "graph", "model"]
+
 _NODES: Final = ((1, "Load Image 加载图像"), (3, "KSampler 🎨"), (8, "VAE Decode"), (9, "Save Image 保存图像"))
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file part as it came; `path` is where its bytes lie."""
+    """One file as it came, by a form or fetched; `path` is where its bytes lie."""
 
     name: str
     filename: str
@@ -26,6 +29,12 @@ class Upload:
     size: int
     sha256: str
     path: str
+
+    @property
+    def media(self) -> str:
+        """Its class by its media type: image, video, audio, or another word."""
+        media = self.content_type.split(";")[0].strip().lower()
+        return "video" if media == "application/mxf" else media.split("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,11 @@ class Task:
     work: Work
     accepted_at: float
     """Wall clock, seconds since 1970."""
+    kind: Kind = "app"
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """What the ledger tells of this kind beside: the graph; the model and its parameters."""
+    urls: tuple[str, ...] = ()
+    """Pictures to be fetched before it can be rendered; they become its files."""
     doomed: str = ""
     """Why it will fail although its workflow would not: a fault that was asked for."""
     status: str = ""
@@ -86,6 +100,7 @@ class Task:
         """The task as the ledger tells it."""
         return {
             "task_id": self.task_id,
+            "kind": self.kind,
             "workflow_id": self.workflow_id,
             "version_id": self.version_id,
             "cluster": self.work.cluster,
@@ -107,4 +122,5 @@ class Task:
                 {"filename": out.filename, "size": out.size, "sha256": out.sha256, "url": out.url}
                 for out in self.outputs
             ],
+            **self.detail,
         }

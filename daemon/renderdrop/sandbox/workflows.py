@@ -25,7 +25,8 @@ class Row:
     """One row of a finished task's `outputs`.
 
     An `info` row is a file made from the parameter `source`: a changed picture ("png", "jpg") or the
-    "same" bytes; it is left out where that parameter was not sent. Other rows carry `text`.
+    "same" bytes; it is left out where that parameter was not sent. "drawn" needs no source: it is a new picture
+    that shows the scalar parameters. Other rows carry `text`.
     """
 
     node_id: str
@@ -33,9 +34,9 @@ class Row:
     error_type: Literal["info", "warning", "error"] = "info"
     text: str = ""
     source: str = ""
-    make: Literal["png", "jpg", "same"] = "same"
+    make: Literal["png", "jpg", "same", "drawn"] = "same"
     ending: str = ""
-    """The output's extension where `make` is "same"; "": the source's own."""
+    """The output's extension where `make` is "same" or "drawn"; "": the source's own, or ".png"."""
     filename: str = ""
     """The output's name, exactly ("{task}" stands for the task's id), for names that no server should send."""
 
@@ -96,6 +97,16 @@ KNOWN: Final[Mapping[str, WorkflowSpec]] = {
             Row("81", "Video Combine 🎥🅥🅗🅢", source="input_image", ending=".mp4"),
             Row("55", "Face Detailer", "error", "未检测到人脸 (no face was found)"),
         ),
+    ),
+    "text": WorkflowSpec(
+        "a text, drawn as a picture",
+        {"prompt": Parameter("text"), "seed": Parameter("int", optional=True)},
+        (Row("9", "Save Image 保存图像", make="drawn"),),
+    ),
+    "styled": WorkflowSpec(
+        "a picture, repainted in the style of another one",
+        {**_PICTURE, "style": Parameter("image"), "mask": Parameter("image", optional=True)},
+        (Row("9", "Save Image 保存图像", source="input_image", make="png"),),
     ),
     "silent": WorkflowSpec("a picture; succeeds without any media", _PICTURE),
     "fails": WorkflowSpec(
