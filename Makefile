@@ -33,7 +33,8 @@ lock:
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
 	$(COMPILE) --upgrade --group build -o .ci/build.lock
 	$(COMPILE) --upgrade pyproject.toml -o .ci/runtime.lock
-	$(COMPILE) --upgrade pyproject.toml --group dev -o .ci/dev.lock
+	$(COMPILE) --upgrade pyproject.toml --extra publish -o .ci/publish.lock
+	$(COMPILE) --upgrade pyproject.toml --extra publish --group dev -o .ci/dev.lock
 
 $(VENV)/.runtime: pyproject.toml .ci/runtime.lock .ci/build.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection
 
 from renderdrop.ledger import engine, moves, queries
-from renderdrop.ledger.moves import Arrival
+from renderdrop.ledger.adopt import adopt
 from renderdrop.ledger.store import Ledger
+from renderdrop.model.arrival import Arrival
 from renderdrop.model.ids import job_id
-from renderdrop.model.job import Job, Outcome, Output
+from renderdrop.model.job import Job, Outcome, Output, Source
 from renderdrop.model.lifecycle import State
-from renderdrop.model.route import Route
+from renderdrop.model.route import Input, Route
+from renderdrop.model.wishes import Wishes
 from renderdrop.runtime.clock import Clock
 from renderdrop.share.marker import Folders, prepare
 
@@ -75,7 +77,9 @@ class Books:
         new = job_id(int(self.clock.now().timestamp() * 1000), number)
 
         def bring(c: Connection) -> None:
-            assert moves.adopt(c, at, home, [Arrival(new, path, size, mtime_ns, at)])
+            assert adopt(
+                c, at, home, [Arrival(((new, Wishes()),), (Source("input_image", path, size, mtime_ns),), at)]
+            )[0]
             _bring(c, new, state, at, task, outputs)
             if changes:
                 assert moves.change(c, new, state, at, **changes)
@@ -140,8 +144,9 @@ def make_route(tmp_path: Path) -> Callable[..., Route]:
         given: dict[str, Any] = {
             "name": name, "kind": "app", "inbox": home / "inbox", "outbox": home / "outbox", "done": home / "done",
             "failed": home / "failed", "workflow_id": "1234", "version_id": None,
-            "clusters": ("GPU-4090", "GPU-A800"), "input_name": "input_image", "accepts": "image",
-            "params": {"prompt": "oil"}, "after": "move", "priority": 0, "attempts": 3, "silence": 1800.0,
+            "clusters": ("GPU-4090", "GPU-A800"),
+            "inputs": (Input("input_image", "image"),), "params_allowed": ("prompt",), "params": {"prompt": "oil"},
+            "after": "move", "priority": 0, "attempts": 3, "silence": 1800.0,
             "on_unknown_submit": "resubmit", "output_name": "{stem}", "max_output": 10**9,
         }  # fmt: skip
         return Route(**{**given, **changes})

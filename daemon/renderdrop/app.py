@@ -20,6 +20,10 @@ from renderdrop.delivery.fetch import Fetch
 from renderdrop.delivery.file_away import FileAway
 from renderdrop.dispatch.dispatch import Dispatch
 from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.graphs import Graphs
+from renderdrop.dispatch.kinds import Kinds
+from renderdrop.dispatch.publish import Publisher
+from renderdrop.dispatch.same import Same
 from renderdrop.dispatch.submit import Submit
 from renderdrop.intake.intake import Intake, Pace
 from renderdrop.ledger import moves, queries
@@ -81,14 +85,18 @@ class App:
         self.filing = Hands(_FILING, tasks, clock, "file")
         wake = _Wake()
         self.intake = Intake(ledger, clock, troubles, tasks, wake.accepted)
+        self.publisher = Publisher(ledger)
+        graphs = Graphs()
+        kinds = Kinds(self.client, ledger, clock, graphs, self.publisher)
         self.submit = Submit(
-            self.client, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file
+            kinds, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file
         )  # fmt: skip
         self.dispatch = Dispatch(
-            ledger, clock, troubles, self.farm, self.submit, self.uploading, wake.take_up, wake.file
+            ledger, clock, troubles, self.farm, Same(ledger, graphs), self.submit, self.uploading, wake.take_up,
+            wake.deliver, wake.file,
         )  # fmt: skip
         self.track = Track(
-            self.client, ledger, clock, troubles, self.budget, tasks, wake.deliver, wake.file
+            self.client, ledger, clock, troubles, self.budget, tasks, wake.deliver, wake.dispatch, wake.file
         )  # fmt: skip
         self.fetch = Fetch(self.client, clock)
         self.deliver = Deliver(ledger, clock, troubles, self.fetch, self.downloading, wake.file)
@@ -100,6 +108,7 @@ class App:
             "poll": Pulse(tasks, self.track.tick, "poll"),
             "deliver": Pulse(tasks, self.deliver.round, "deliver"),
             "file": Pulse(tasks, self.file_away.round, "file"),
+            "unpublish": Pulse(tasks, self.publisher.round, "unpublish"),
             "probe": Pulse(tasks, self._probe, "probe"),
         }
         self.uploading.pulse = self._pulses["dispatch"]
@@ -111,10 +120,14 @@ class App:
         """Put settings into effect, at the start and after a reload."""
         settings, routes = loaded.settings, loaded.routes
         pace = Pace(
-            settings.intake.settle, settings.intake.settle_network, settings.intake.sweep, settings.intake.sweep_network
+            settings.intake.settle,
+            settings.intake.settle_network,
+            settings.intake.sweep,
+            settings.intake.sweep_network,
+            settings.intake.ticket_wait,
         )
         self.intake.set_routes(routes, Ignore(settings.intake.ignore), pace)
-        for stage in (self.dispatch, self.track, self.deliver, self.file_away):
+        for stage in (self.dispatch, self.track, self.deliver, self.file_away, self.publisher):
             stage.set_routes(routes)
         self.client.use_token(loaded.token)
         self.budget.rate = settings.platform.requests_per_second
@@ -161,7 +174,7 @@ class App:
         pulses = self._pulses
         for name, seconds in (
             ("intake", 0.25), ("poll", 0.25), ("probe", 0.5), ("dispatch", 1.0), ("take_up", 1.0), ("deliver", 1.0),
-            ("file", 2.0),
+            ("file", 2.0), ("unpublish", 5.0),
         ):  # fmt: skip
             self.schedule.every(seconds, pulses[name].nudge, name)
         if (interval := systemd.watchdog_interval()) is not None:
@@ -231,12 +244,13 @@ class App:
     async def _work_left(self) -> bool:
         left = await self._ledger.read(queries.unfinished)
         routes = {route.name for route in self._loaded.routes}
-        return any(
-            route in routes
-            and job not in self.file_away.stuck
-            and self.troubles.of("share", route) is None
-            and (state is not State.QUEUED or self.troubles.of("route", route) is None)
-            for job, route, state in left
+        return await self.publisher.work_left() or any(
+            job.route in routes
+            and not job.waits
+            and job.id not in self.file_away.stuck
+            and self.troubles.of("share", job.route) is None
+            and (job.state is not State.QUEUED or self.troubles.of("route", job.route) is None)
+            for job in left
         )
 
     async def _verdict(self, began: str) -> int:
@@ -250,7 +264,9 @@ class App:
         systemd.stopping()
         self.schedule.stop()
         self.intake.stop()
-        for stage in (self.dispatch, self.submit, self.track, self.fetch, self.deliver, self.file_away):
+        for stage in (
+            self.dispatch, self.submit, self.track, self.fetch, self.deliver, self.file_away, self.publisher,
+        ):  # fmt: skip
             stage.stopped = True
         for pulse in self._pulses.values():
             pulse.stopped = True
@@ -284,6 +300,9 @@ class _Wake:
     def accepted(self) -> None:
         self.pulses["dispatch"].nudge()
         self.pulses["file"].nudge()  # what was refused is told at once
+
+    def dispatch(self) -> None:
+        self.pulses["dispatch"].nudge()
 
     def take_up(self) -> None:
         self.pulses["take_up"].nudge()

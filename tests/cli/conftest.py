@@ -13,8 +13,11 @@ import pytest
 from sqlalchemy import Connection
 
 from renderdrop.ledger import engine, moves
-from renderdrop.ledger.moves import Arrival
+from renderdrop.ledger.adopt import adopt
+from renderdrop.model.arrival import Arrival
+from renderdrop.model.job import Role, Source
 from renderdrop.model.lifecycle import State
+from renderdrop.model.wishes import Wishes
 from renderdrop.sandbox import Sandbox, SandboxOptions
 from renderdrop.settings import Loaded, load
 
@@ -96,14 +99,20 @@ class Desk:
         self.home = folder / "first"
         self._at = 0
 
-    def write(self, base_url: str = "http://127.0.0.1:9", route: str = "", top: str = "") -> None:
-        """The settings file; `route` and `top` are further lines of the route and before it."""
+    def write(
+        self, base_url: str = "http://127.0.0.1:9", route: str = "", top: str = "", whole: str | None = None
+    ) -> None:
+        """The settings file; `route` and `top` are further lines of the route and before it, `whole` is all of it
+        but for its folder."""
         for name in ("inbox", "outbox", "done", "failed"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
+        usual = (
+            'workflow_id = "1234"\nclusters = ["GPU-4090", "GPU-A800"]\n'
+            f'inputs = {{ input_image = "image" }}\n{route}\n'
+        )
         self.config.write_text(
             f'[platform]\nbase_url = "{base_url}"\n[daemon]\nstate_dir = "state"\n[intake]\nsettle = "100ms"\n{top}\n'
-            '[routes.first]\nfolder = "first"\nworkflow_id = "1234"\nclusters = ["GPU-4090", "GPU-A800"]\n'
-            f'inputs = {{ input_image = "image" }}\n{route}\n'
+            f'[routes.first]\nfolder = "first"\n{usual if whole is None else whole}\n'
         )
 
     @property
@@ -124,17 +133,31 @@ class Desk:
         self._at += 1
         return f"2026-01-01T00:00:00.{self._at:03}Z"
 
+    def drop(self, path: str, data: bytes = b"x", place: str = "inbox") -> Path:
+        """A file in one of the route's folders."""
+        file = self.home / place / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        return file
+
+    def source(self, path: str, name: str = "input_image", role: Role = Role.FILE, **changes: Any) -> Source:
+        """The source of a file that lies in the inbox."""
+        now = (self.home / "inbox" / path).stat()
+        return Source(name, path, now.st_size, now.st_mtime_ns, role=role, **changes)
+
+    def adopt(self, *jobs: tuple[str, Wishes], sources: tuple[Source, ...], **changes: Any) -> None:
+        """Jobs made of the same files."""
+        with self.ledger() as conn:
+            [adopted] = adopt(conn, self.at(), self.loaded.routes[0], [Arrival(jobs, sources, self.at(), **changes)])
+            assert adopted is not None
+
     def job(self, job_id: str, path: str, *states: State, drop: bool = True, **changes: Any) -> None:
         """A job that went through these states; `changes` come with the last. `drop`: its file lies in the inbox."""
-        size, mtime_ns = 1, 1
         if drop:
-            file = self.home / "inbox" / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(b"x")
-            size, mtime_ns = file.stat().st_size, file.stat().st_mtime_ns
+            self.drop(path)
+        source = self.source(path) if drop else Source("input_image", path, 1, 1)
+        self.adopt((job_id, Wishes()), sources=(source,))
         with self.ledger() as conn:
-            arrival = Arrival(job_id, path, size, mtime_ns, self.at())
-            moves.adopt(conn, self.at(), self.loaded.routes[0], [arrival])
             frm = State.QUEUED
             for to in states:
                 more = changes if to is states[-1] else {}

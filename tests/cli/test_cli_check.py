@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from renderdrop.ledger import moves
-from renderdrop.sandbox import Sandbox
+from renderdrop.sandbox import GRAPHS, Sandbox
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Call, Desk
@@ -112,3 +112,63 @@ async def test_a_missing_folder_is_no_fault_where_the_share_was_seen_before(call
 async def test_settings_are_found_in_the_working_directory_and_by_the_variable(call: "Call", desk: "Desk") -> None:
     assert (await call("jobs", cwd=desk.folder)).code == 0
     assert (await call("jobs", RENDERDROP_CONFIG=str(desk.config))).code == 0
+
+
+KINDS = """workflow_id = "1234"
+clusters = ["GPU-4090"]
+inputs = { input_image = "image" }
+outbox = "up/inbox"
+[routes.up]
+kind = "graph"
+graph = "up.json"
+folder = "up"
+clusters = ["GPU-4090"]
+inputs = { "73.image" = "image" }
+params = { "3.seed" = 42 }
+[routes.imagine]
+kind = "model"
+provider = "google"
+model = "gemini"
+type = "text2image"
+folder = "imagine"
+inputs = { prompt = "text" }
+"""
+
+
+def kinds(desk: "Desk", graph: object = GRAPHS["upscale"]) -> None:
+    for name in ("up", "imagine"):
+        (desk.folder / name / "inbox").mkdir(parents=True)
+    (desk.folder / "up.json").write_text(json.dumps(graph))
+    desk.write(whole=KINDS)
+
+
+async def test_routes_of_every_kind_are_told_with_what_they_feed(call: "Call", desk: "Desk") -> None:
+    kinds(desk)
+    lines = (await call("check", "--offline", "-c", desk.config)).out.splitlines()
+    for line in (
+        "route first: workflow 1234 on GPU-4090", "  chain: feeds route up",
+        f"route up: graph {desk.folder / 'up.json'} on GPU-4090",
+        "route imagine: text2image by the model google/gemini", "result: OK",
+    ):  # fmt: skip
+        assert line in lines
+    told = json.loads((await call("check", "--offline", "--json", "-c", desk.config)).out)
+    first, up, imagine = told["routes"]
+    assert [route["kind"] for route in told["routes"]] == ["app", "graph", "model"]
+    assert (first["graph"], first["model"], first["feeds"], up["fed_by"]) == (None, None, "up", ["first"])
+    assert up["graph"] == str(desk.folder / "up.json")
+    assert imagine["model"] == {"provider": "google", "model": "gemini", "type": "text2image"}
+    assert imagine["clusters"] == []
+
+
+async def test_a_graph_that_does_not_have_what_the_route_names_is_a_problem(call: "Call", desk: "Desk") -> None:
+    kinds(desk, GRAPHS["poster"])
+    ended = await call("check", "--offline", "-c", desk.config)
+    assert ended.code == 78
+    assert 'the graph has no node "73"' in ended.out
+
+
+async def test_a_graph_in_the_editors_format_is_a_problem_with_the_way_out(call: "Call", desk: "Desk") -> None:
+    kinds(desk, {"nodes": [], "links": []})
+    ended = await call("jobs", "-c", desk.config)
+    assert ended.code == 78
+    assert "Export (API)" in ended.err

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from renderdrop.ledger import engine, moves, queries
-from renderdrop.model.job import Job, Outcome, Place
+from renderdrop.model.job import Job, Outcome, Place, Role
 from renderdrop.model.lifecycle import State
+from renderdrop.model.wishes import Wishes
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Call, Desk
@@ -165,3 +166,76 @@ async def test_what_has_ended_is_not_cancelled_but_the_others_are(call: "Call", 
     assert ended.code == 1
     assert "has ended already" in ended.err
     assert read(desk, "01b").state is State.CANCELLED
+
+
+TWO = 'workflow_id = "88"\nclusters = ["GPU-A800"]\ninputs = { input_image = "image", input_video = "video" }\n'
+
+
+def bundle(desk: "Desk", *ids: str, **changes: str) -> None:
+    """Jobs made of two files and a ticket."""
+    desk.write(whole=TWO)
+    for name in ("clip.jpg", "clip.mp4", "clip.job.toml"):
+        desk.drop(name)
+    sources = (
+        desk.source("clip.jpg"), desk.source("clip.mp4", "input_video"), desk.source("clip.job.toml", "", Role.TICKET),
+    )  # fmt: skip
+    made = [(job_id, Wishes(label=f"seed-{n}" if len(ids) > 1 else "")) for n, job_id in enumerate(ids, 1)]
+    desk.adopt(*made, sources=sources, bundle="clip", **changes)
+
+
+async def test_a_job_that_was_refused_for_its_ticket_is_looked_at_again(call: "Call", desk: "Desk") -> None:
+    bundle(desk, "01a", refusal="clip.job.toml: sead may not be set here")
+    shown = await call("show", "01a", "-c", desk.config)
+    assert "looked at again" in shown.out
+    ended = await call("retry", "01a", "-c", desk.config)
+    assert ended.code == 0
+    assert "its files are looked at again, and rendered if nothing is wrong with them any more" in ended.out
+    job = read(desk, "01a")
+    assert (job.state, job.waiting_for is not None) == (State.QUEUED, True)
+
+
+async def test_a_file_of_a_wrong_kind_is_looked_at_again_where_the_intake_refused_it(
+    call: "Call", desk: "Desk"
+) -> None:
+    desk.drop("notes.txt")
+    desk.adopt(("01a", Wishes()), sources=(desk.source("notes.txt", ""),), refusal="this folder takes an image")
+    assert (await call("retry", "01a", "-c", desk.config)).code == 0
+
+
+async def test_a_bundle_of_which_a_file_is_gone_is_not_retried(call: "Call", desk: "Desk") -> None:
+    bundle(desk, "01a")
+    with desk.ledger() as conn:
+        moves.cancel(conn, "01a", State.QUEUED, desk.at(), "no")
+    (desk.home / "inbox/clip.mp4").unlink()
+    ended = await call("retry", "01a", "-c", desk.config)
+    assert ended.code == 1
+    assert "its source clip.mp4 is not in inbox/ any more" in ended.err
+    desk.drop("clip.mp4")
+    assert (await call("retry", "01a", "-c", desk.config)).code == 0
+
+
+async def test_a_job_that_waits_for_partners_can_be_cancelled(call: "Call", desk: "Desk") -> None:
+    bundle(desk, "01a", waiting_for="mask")
+    ended = await call("cancel", "01a", "-c", desk.config)
+    assert "its files go to failed/ with a notice" in ended.out
+    assert read(desk, "01a").state is State.CANCELLED
+
+
+async def test_the_files_of_several_jobs_wait_for_the_last_of_them(call: "Call", desk: "Desk") -> None:
+    bundle(desk, "01a", "01b", "01c")
+    ended = await call("cancel", "01a", "01b", "-c", desk.config)
+    assert "01a clip.jpg (seed-1): cancelled; its files wait for 01b, 01c, made of the same." in ended.out
+    assert "01b clip.jpg (seed-2): cancelled; its files wait for 01c, made of the same." in ended.out
+    ended = await call("cancel", "01c", "-c", desk.config)
+    assert "its files go to failed/ with a notice" in ended.out
+
+
+async def test_the_files_of_several_jobs_go_to_done_with_one_that_was_delivered(call: "Call", desk: "Desk") -> None:
+    bundle(desk, "01a", "01b")
+    with desk.ledger() as conn:
+        frm = State.QUEUED
+        for to in (*SENT, State.RENDERED, State.DELIVERED):
+            moves.move(conn, "01a", frm, to, desk.at())
+            frm = to
+    ended = await call("cancel", "01b", "-c", desk.config)
+    assert "its files go the way of the jobs of the same that were delivered" in ended.out

@@ -21,7 +21,9 @@ async def test_a_good_file_is_told_with_all_that_would_be_sent(call: "Call", des
     for line in (
         "route: first", "path: sub/肖像.PNG", "workflow: 1234, version 7",
         "input: input_image = 肖像.PNG (image/png, 2.0 kB)",
-        "param prompt: oil painting",
+        "param: prompt = oil painting (route)", "  field prompt: oil painting",
+        "request: POST /openapi/v1/workflow/apps/run, multipart/form-data", "  field version_id: 7",
+        "  file input_image: 肖像.PNG (image/png, 2.0 kB)",
     ):  # fmt: skip
         assert line in ended.out.splitlines()
     assert "clusters: GPU-4090, GPU-A800" in ended.out

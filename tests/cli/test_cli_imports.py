@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from renderdrop.ledger import queries
+from renderdrop.model import sidecar
+from renderdrop.model.lifecycle import State
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Desk
 
@@ -32,14 +36,19 @@ _HEAVY = {"aiohttp", "PIL", "httpx", "watchdog", "apscheduler", "alembic"}
         (["jobs"], _HEAVY | {"structlog", "rich"}),
         (["show", "0"], _HEAVY | {"structlog", "rich"}),
         (["explain", "x.png"], _HEAVY | {"structlog", "rich"}),
+        (["explain", "first/inbox/film.mp4"], _HEAVY | {"structlog", "rich", "boto3"}),
+        (["rerun", "sidecar.json"], _HEAVY | {"structlog", "rich", "boto3"}),
         (["check", "--offline"], {"aiohttp", "PIL", "watchdog", "apscheduler", "alembic", "structlog"}),
     ],
 )
 async def test_no_command_imports_what_it_does_not_need(
     argv: list[str], never: set[str], desk: "Desk", environ: dict[str, str]
 ) -> None:
-    with desk.ledger():
-        pass
+    desk.job("01a", "a.png", State.FAILED)
+    with desk.ledger() as conn:
+        found = queries.job(conn, "01a")
+    assert found is not None
+    (desk.folder / "sidecar.json").write_bytes(sidecar.write(found, success=False))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _PROGRAM, *argv, env={**environ, "RENDERDROP_CONFIG": str(desk.config)},
         cwd=desk.folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -5,8 +5,9 @@ import os
 from typing import TYPE_CHECKING
 
 from renderdrop.ledger import moves
-from renderdrop.model.job import Outcome, Output
+from renderdrop.model.job import Outcome, Output, Role
 from renderdrop.model.lifecycle import State
+from renderdrop.model.wishes import Wishes
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Call, Desk
@@ -155,3 +156,60 @@ async def test_a_ledger_of_a_newer_program_is_told_without_a_traceback(call: "Ca
     assert ended.code == 1
     assert "newer renderdrop" in ended.err
     assert "Traceback" not in ended.err
+
+
+TWO = (
+    'workflow_id = "88"\nclusters = ["GPU-A800"]\ninputs = { input_image = "image", input_video = "video" }\n'
+    "params = { seed = 1 }\n"
+)
+
+
+async def test_what_a_job_waits_for_is_seen_at_once(call: "Call", desk: "Desk") -> None:
+    desk.write(whole=TWO)
+    desk.drop("sub/clip.jpg")
+    desk.adopt(("01a", Wishes()), sources=(desk.source("sub/clip.jpg"),), bundle="sub/clip", waiting_for="input_video")
+    table = await call("jobs", "-c", desk.config)
+    assert table.out.rstrip("\n").split("\t")[-1] == "waiting for input_video"
+    [row] = json.loads((await call("jobs", "--json", "-c", desk.config)).out)
+    assert list(row) == KEYS
+    assert (row["state"], row["error"]) == ("queued", "waiting for input_video")
+    lines = (await call("show", "01a", "-c", desk.config)).out.splitlines()
+    assert "note: waiting for input_video" in lines
+    assert "bundle: sub/clip" in lines
+    assert [line for line in lines if line.startswith("next: Once that is there it goes on by itself.")]
+    told = json.loads((await call("show", "01a", "--json", "-c", desk.config)).out)
+    assert (told["bundle"], told["waiting_for"]) == ("sub/clip", "input_video")
+
+
+async def test_tickets_are_no_sources_of_a_row(call: "Call", desk: "Desk") -> None:
+    desk.write(whole=TWO)
+    for name in ("clip.jpg", "clip.mp4", "clip.job.toml"):
+        desk.drop(name)
+    sources = (
+        desk.source("clip.jpg"), desk.source("clip.mp4", "input_video"), desk.source("clip.job.toml", "", Role.TICKET),
+    )  # fmt: skip
+    first = Wishes({"seed": 1, "style": "oil"}, {"seed": "matrix", "style": "ticket"}, label="seed-1", notes=("GBK",))
+    second = Wishes({"seed": 2}, {"seed": "matrix"}, label="seed-2")
+    desk.adopt(("01a", first), ("01b", second), sources=sources, bundle="clip", derived_from="before.json")
+    with desk.ledger() as conn:
+        moves.change(
+            conn, "01a", State.QUEUED, desk.at(), duplicate_of="00x",
+            sent={"graph_sha256": "0" * 64, "constants": [{"input": "s", "name": "s.png", "size": 9, "sha256": "1"}]},
+        )  # fmt: skip
+    rows = json.loads((await call("jobs", "--json", "-c", desk.config)).out)
+    assert [row["sources"] for row in rows] == [["clip.jpg", "clip.mp4"]] * 2
+    lines = (await call("show", "01a", "-c", desk.config)).out.splitlines()
+    for line in (
+        "param: seed = 1 (matrix)", "param: style = oil (ticket)", "combination: seed-1", "same files: 01b",
+        "derived from: before.json", "duplicate of: 00x", "ticket: clip.job.toml (1 B; now: inbox)",
+        "source input_video: clip.mp4 (1 B; now: inbox)", "constant s: s.png (9 B)", "warning: GBK",
+        f"graph sha256: {'0' * 64}",
+    ):  # fmt: skip
+        assert line in lines
+    told = json.loads((await call("show", "01a", "--json", "-c", desk.config)).out)
+    assert [source["path"] for source in told["sources"]] == ["clip.jpg", "clip.mp4"]
+    assert [ticket["path"] for ticket in told["tickets"]] == ["clip.job.toml"]
+    assert told["params_from"] == {"seed": "matrix", "style": "ticket"}
+    assert (told["label"], told["same_files"], told["derived_from"]) == ("seed-1", ["01b"], "before.json")
+    assert (told["duplicate_of"], told["graph_sha256"], told["notes"]) == ("00x", "0" * 64, ["GBK"])
+    assert told["constants"][0]["name"] == "s.png"

@@ -2,149 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from sqlalchemy import Connection
-from structlog.testing import capture_logs
 
 from renderdrop.delivery import deliver as deliver_module
 from renderdrop.delivery import file_away as file_away_module
-from renderdrop.delivery.deliver import Deliver
-from renderdrop.delivery.fetch import Fetch, Fetched
-from renderdrop.delivery.file_away import FileAway
 from renderdrop.ledger import moves
-from renderdrop.ledger.store import Ledger
 from renderdrop.model.errors import Fault, PlatformDown, ShareOffline, Temporary, Undeliverable
 from renderdrop.model.job import Job, Level, Output, Place, Remark
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.model.sidecar import sidecar_schema
 from renderdrop.platform.results import Missing
-from renderdrop.runtime.hands import Hands
-from renderdrop.runtime.tasks import Tasks
-from renderdrop.runtime.troubles import Troubles
 from renderdrop.share.publish import publish
 
 if TYPE_CHECKING:
-    from tests.conftest import Books, FakeClock
-
-SOURCE = b"someone's work"
-LONG_AGO = 1_600_000_000_000_000_000
-
-
-def rendered(output: Output) -> bytes:
-    return f"rendered {output.position} of {output.url}".encode()
-
-
-class Crash(RuntimeError):
-    """The power went."""
-
-
-class Fetching:
-    """Stands in for the download: writes the staged file as the real one does."""
-
-    def __init__(self) -> None:
-        self.fault: Fault | None = None
-        self.fetched: list[int] = []
-        self.stopped = False
-
-    async def output(self, output: Output, path: Path, cap: int) -> Fetched:
-        if self.fault is not None:
-            raise self.fault
-        self.fetched.append(output.position)
-        data = rendered(output)
-        await asyncio.to_thread(path.write_bytes, data)
-        return Fetched(len(data), hashlib.sha256(data).hexdigest(), "image/png")
-
-    def forget(self, folder: Path) -> None:
-        pass
-
-
-class House:
-    """The two stages on one route, as a daemon has them; `again` is that daemon after its restart."""
-
-    def __init__(self, books: Books, clock: FakeClock, route: Route) -> None:
-        self.books, self.clock, self.route = books, clock, route
-        self.fetch = Fetching()
-        self.tasks = Tasks()
-        self.ended: list[int] = []
-        self.again()
-
-    def again(self) -> None:
-        self.troubles = Troubles(self.books.ledger, self.clock)
-        hands = Hands(4, self.tasks, self.clock, "deliver")
-        self.deliver = Deliver(
-            self.books.ledger, self.clock, self.troubles, cast(Fetch, self.fetch), hands, lambda: self.ended.append(1)
-        )
-        filing = Hands(4, self.tasks, self.clock, "file")
-        self.file_away = FileAway(self.books.ledger, self.clock, self.troubles, filing)
-        for stage in (self.deliver, self.file_away):
-            stage.set_routes((self.route,))
-
-    async def calm(self) -> None:
-        """Until nothing is under way any more."""
-        async with asyncio.timeout(20):
-            while running := set(self.tasks._running):
-                await asyncio.wait(running)
-                await asyncio.sleep(0)
-
-    async def rounds(self, count: int = 1) -> None:
-        for _ in range(count):
-            for stage in (self.deliver, self.file_away):
-                self.tasks.start(stage.round(), "round")  # as a pulse does
-                await self.calm()
-            self.clock.run(60)
-
-    async def job(
-        self, state: State = State.RENDERED, path: str = "sub/肖像.png", outputs: int = 2, **changes: Any
-    ) -> Job:
-        source = self.route.inbox / path
-        source.parent.mkdir(parents=True, exist_ok=True)
-        source.write_bytes(SOURCE)
-        os.utime(source, ns=(LONG_AGO, LONG_AGO))
-        return await self.books.job(
-            state, path, size=len(SOURCE), mtime_ns=LONG_AGO, route=self.route, outputs=outputs, **changes
-        )
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".renderdrop"
-    }
-
-
-@pytest.fixture
-async def house(books: Books, clock: FakeClock, route: Route) -> AsyncIterator[House]:
-    made = House(books, clock, route)
-    yield made
-    await made.tasks.stop(0.0)
+    from tests.delivery.conftest import House
 
 
 def whole_delivery(house: House, job: Job, base: str = "sub/肖像") -> None:
     """Every output once, one sidecar that is right, nothing else and nothing in staging; the source in done/."""
-    found = files(house.route.outbox)
+    found = house.files(house.route.outbox)
     told = json.loads(found.pop(f"{base}.json"))
     jsonschema.validate(told, sidecar_schema())
     assert (told["job_id"], told["status"], told["times"]["delivered"] is not None) == (job.id, "success", True)
-    assert found == {f"{base}_{o.position + 1}.png": rendered(o) for o in job.outputs}
+    assert found == {f"{base}_{o.position + 1}.png": house.rendered(o) for o in job.outputs}
     for row, output in zip(told["outputs"], job.outputs, strict=True):
-        data = rendered(output)
+        data = house.rendered(output)
         assert (row["file"], row["size"], row["sha256"]) == (
             f"{Path(base).name}_{output.position + 1}.png", len(data), hashlib.sha256(data).hexdigest(),
         )  # fmt: skip
-    assert files(house.route.done) == {f"{base}.png": SOURCE}
-    assert files(house.route.inbox) == {}
-    assert files(house.route.failed) == {}
+    assert house.files(house.route.done) == {f"{base}.png": house.SOURCE}
+    assert house.files(house.route.inbox) == {}
+    assert house.files(house.route.failed) == {}
     assert list((house.route.outbox / ".renderdrop").iterdir()) == []
 
 
@@ -160,71 +57,11 @@ async def test_a_rendered_job_is_delivered_whole_and_its_source_put_away(house: 
     assert (house.fetch.fetched, house.ended) == ([0, 1], [1])
 
 
-STEPS = (
-    "online", "stage", "publish", "write_staged", "unstage", "names_in", "has", "published", "_owner", "withdraw",
-    "archive", "remove",
-)  # fmt: skip
-"""Everything that touches the share; the ledger's commits are steps too."""
-
-
-class Power:
-    """Goes at the n-th step, before or after it was done; counts the steps when it is never to go."""
-
-    def __init__(self, at: int, after: bool) -> None:
-        self.at, self.after, self.steps = at, after, 0
-
-    def step(self) -> bool:
-        self.steps += 1
-        return self.steps == self.at
-
-    def around(self, deed: Callable[..., Any]) -> Callable[..., Any]:
-        def done(*args: Any, **more: Any) -> Any:
-            now = self.step()
-            if now and not self.after:
-                raise Crash
-            result = deed(*args, **more)
-            if now:
-                raise Crash
-            return result
-
-        return done
-
-    def writing(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def done(ledger: Ledger, deed: Callable[[Connection], Any]) -> Any:
-            now = self.step()
-            if now and not self.after:
-                raise Crash
-            result = await write(ledger, deed)
-            if now:
-                raise Crash
-            return result
-
-        return done
-
-    def cut(self, patch: pytest.MonkeyPatch) -> None:
-        for module in (deliver_module, file_away_module):
-            for name in STEPS:
-                if hasattr(module, name):
-                    patch.setattr(module, name, self.around(getattr(module, name)))
-        patch.setattr(Ledger, "write", self.writing(Ledger.write))
-
-
-async def interrupted(house: House, at: int, after: bool) -> Power:
-    """One round in which the power goes at that step; then a restart, and as many rounds as it takes."""
-    power = Power(at, after)
-    with pytest.MonkeyPatch.context() as patch, capture_logs():
-        power.cut(patch)
-        await house.rounds()
-    house.again()
-    await house.rounds(3)
-    return power
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, 31))
 async def test_a_delivery_interrupted_at_any_step_is_made_once(at: int, after: bool, house: House) -> None:
     job = await house.job()
-    await interrupted(house, at, after)
+    await house.interrupted(at, after)
     whole_delivery(house, job)
     now = await house.books.see(job)
     assert (now.state, now.source.place, now.source.filed) == (State.DELIVERED, Place.DONE, True)
@@ -235,21 +72,21 @@ async def test_a_delivery_interrupted_at_any_step_is_made_once(at: int, after: b
 
 async def test_the_interruptions_reach_every_step(house: House) -> None:
     await house.job()
-    assert 15 < (await interrupted(house, 0, False)).steps <= 30
+    assert 15 < (await house.interrupted(0, False)).steps <= 30
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, 16))
 async def test_a_failure_interrupted_at_any_step_is_told_once(at: int, after: bool, house: House) -> None:
     job = await house.job(State.FAILED)
-    await interrupted(house, at, after)
-    found = files(house.route.failed)
+    await house.interrupted(at, after)
+    found = house.files(house.route.failed)
     assert set(found) == {"sub/肖像.png", "sub/肖像.png.error.txt", "sub/肖像.png.error.json"}
-    assert found["sub/肖像.png"] == SOURCE
+    assert found["sub/肖像.png"] == house.SOURCE
     told = json.loads(found["sub/肖像.png.error.json"])
     jsonschema.validate(told, sidecar_schema())
     assert (told["job_id"], told["status"]) == (job.id, "fail")
-    assert files(house.route.inbox) == files(house.route.outbox) == files(house.route.done) == {}
+    assert house.files(house.route.inbox) == house.files(house.route.outbox) == house.files(house.route.done) == {}
     assert list((house.route.outbox / ".renderdrop").iterdir()) == []
     now = await house.books.see(job)
     assert (now.state, now.source.place, now.source.filed) == (State.FAILED, Place.FAILED, True)
@@ -257,7 +94,7 @@ async def test_a_failure_interrupted_at_any_step_is_told_once(at: int, after: bo
 
 async def test_the_interruptions_of_a_failure_reach_every_step(house: House) -> None:
     await house.job(State.FAILED)
-    assert 6 < (await interrupted(house, 0, False)).steps <= 15
+    assert 6 < (await house.interrupted(0, False)).steps <= 15
 
 
 async def test_a_name_taken_between_the_choice_and_the_rename_gives_all_files_the_next_one(
@@ -275,7 +112,7 @@ async def test_a_name_taken_between_the_choice_and_the_rename_gives_all_files_th
 
     monkeypatch.setattr(deliver_module, "publish", late)
     await house.rounds()
-    found = files(house.route.outbox)
+    found = house.files(house.route.outbox)
     assert found.pop("sub/肖像_2.png") == b"somebody's"
     assert set(found) == {"sub/肖像-2_1.png", "sub/肖像-2_2.png", "sub/肖像-2.json"}
     assert json.loads(found["sub/肖像-2.json"])["job_id"] == job.id
@@ -287,8 +124,8 @@ async def test_what_lies_in_the_outbox_and_in_done_is_never_overwritten(house: H
         (root / name).write_bytes(b"somebody's")
     await house.job(path="a.png", outputs=1)
     await house.rounds()
-    assert set(files(house.route.outbox)) == {"a.PNG", "a-3.png", "a-3.json"}
-    assert files(house.route.done) == {"A-2.png": b"somebody's", "a-3.png": SOURCE}
+    assert set(house.files(house.route.outbox)) == {"a.PNG", "a-3.png", "a-3.json"}
+    assert house.files(house.route.done) == {"A-2.png": b"somebody's", "a-3.png": house.SOURCE}
 
 
 async def test_many_jobs_of_one_name_are_delivered_side_by_side(house: House) -> None:
@@ -297,33 +134,30 @@ async def test_many_jobs_of_one_name_are_delivered_side_by_side(house: House) ->
         await house.job(path=f"{folder}/a.png", outputs=1)
         await house.job(path=f"{folder}/A.PNG", outputs=1)
     await house.rounds(2)
-    assert len(files(house.route.outbox)) == 8
-    assert len(files(house.route.done)) == 4
-    assert {name.casefold() for name in files(house.route.outbox)} == {
+    assert len(house.files(house.route.outbox)) == 8
+    assert len(house.files(house.route.done)) == 4
+    assert {name.casefold() for name in house.files(house.route.outbox)} == {
         f"{folder}/{name}" for folder in ("sub", "other") for name in ("a.png", "a.json", "a-2.png", "a-2.json")
     }
 
 
-@pytest.mark.parametrize(
-    ("after", "place", "left"), [("keep", Place.INBOX, {"a.png": SOURCE}), ("delete", Place.DELETED, {})]
-)
+@pytest.mark.parametrize(("after", "place", "left"), [("keep", Place.INBOX, ["a.png"]), ("delete", Place.DELETED, [])])
 async def test_a_route_may_keep_or_delete_its_sources(
     after: str,
     place: Place,
-    left: dict[str, bytes],
-    books: Books,
-    clock: FakeClock,
+    left: list[str],
+    open_house: Callable[..., House],
     make_route: Callable[..., Route],
     route: Route,
 ) -> None:
-    house = House(books, clock, make_route(after=after))
+    house = open_house(make_route(after=after))
     job = await house.job(path="a.png", outputs=1)
     await house.rounds(2)
-    now = await books.see(job)
+    now = await house.books.see(job)
     assert (now.state, now.source.place, now.source.filed) == (State.DELIVERED, place, True)
-    assert files(route.inbox) == left
-    assert files(route.done) == {}
-    assert set(files(route.outbox)) == {"a.png", "a.json"}
+    assert house.files(route.inbox) == dict.fromkeys(left, house.SOURCE)
+    assert house.files(route.done) == {}
+    assert set(house.files(route.outbox)) == {"a.png", "a.json"}
 
 
 async def test_a_source_that_somebody_replaced_stays_where_it_is(house: House) -> None:
@@ -332,8 +166,8 @@ async def test_a_source_that_somebody_replaced_stays_where_it_is(house: House) -
     await house.rounds()
     now = await house.books.see(job)
     assert (now.state, now.source.place, now.source.filed) == (State.DELIVERED, Place.GONE, True)
-    assert files(house.route.inbox) == {"a.png": b"a newer version"}
-    assert files(house.route.done) == {}
+    assert house.files(house.route.inbox) == {"a.png": b"a newer version"}
+    assert house.files(house.route.done) == {}
 
 
 async def test_a_source_that_somebody_took_away_is_no_trouble(house: House) -> None:
@@ -343,7 +177,7 @@ async def test_a_source_that_somebody_took_away_is_no_trouble(house: House) -> N
         await house.rounds()
         now = await house.books.see(job)
         assert (now.source.place, now.source.filed) == (Place.GONE, True)
-    assert files(house.route.failed) == {}
+    assert house.files(house.route.failed) == {}
 
 
 FAULTS: list[tuple[Fault, int, State]] = [
@@ -371,8 +205,8 @@ async def test_what_a_fault_of_the_download_does(fault: Fault, rounds: int, stat
     assert (now.state, now.paid, now.task_id) == (state, True, "230")
     if state is not State.RENDERED:
         assert fault.sentence in (now.error or "")
-    assert files(house.route.outbox) == {}
-    assert files(house.route.inbox) == {"a.png": SOURCE}
+    assert house.files(house.route.outbox) == {}
+    assert house.files(house.route.inbox) == {"a.png": house.SOURCE}
 
 
 async def test_nothing_is_made_on_a_share_that_is_not_mounted(house: House) -> None:
@@ -385,12 +219,12 @@ async def test_nothing_is_made_on_a_share_that_is_not_mounted(house: House) -> N
     assert house.troubles.of("share", "portrait") is not None
     assert house.fetch.fetched == []
     for root in (house.route.outbox, house.route.done, house.route.failed):
-        assert files(root) == {}
+        assert house.files(root) == {}
     (house.route.inbox / ".renderdrop").touch()
     await house.troubles.end("share", "portrait")
     await house.rounds(2)
-    assert set(files(house.route.outbox)) == {"a.png", "a.json"}
-    assert set(files(house.route.failed)) == {"b.png", "b.png.error.txt", "b.png.error.json"}
+    assert set(house.files(house.route.outbox)) == {"a.png", "a.json"}
+    assert set(house.files(house.route.failed)) == {"b.png", "b.png.error.txt", "b.png.error.json"}
 
 
 async def test_warnings_and_errors_beside_media_are_in_the_sidecar(house: House) -> None:
@@ -399,7 +233,7 @@ async def test_warnings_and_errors_beside_media_are_in_the_sidecar(house: House)
     notes = [Remark(Level.WARNING, "cropped", "5", "F"), Remark(Level.ERROR, "no face", "5", "F")]
     await house.books.ledger.write(lambda c: moves.set_results(c, job.id, outputs, notes))
     await house.rounds()
-    told = json.loads(files(house.route.outbox)["a.json"])
+    told = json.loads(house.files(house.route.outbox)["a.json"])
     assert told["warnings"] == ["cropped"]
     assert [e["message"] for e in told["errors"]] == ["no face"]
     assert told["outputs"][0]["file"] == "a.mp4"

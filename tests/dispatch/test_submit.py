@@ -12,6 +12,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.graphs import Graphs
+from renderdrop.dispatch.kinds import Errand, Kinds
+from renderdrop.dispatch.opened import Opened
+from renderdrop.dispatch.publish import Publisher
 from renderdrop.dispatch.submit import Submit
 from renderdrop.dispatch.upload import Stopping
 from renderdrop.ledger import moves
@@ -34,7 +38,6 @@ from renderdrop.platform.client import Client
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import SUBMISSIONS, Troubles
-from renderdrop.share.source import open_source
 
 if TYPE_CHECKING:
     from tests.conftest import Books, FakeClock
@@ -56,7 +59,8 @@ class Sent:
         client = Client("http://127.0.0.1:1", SecretStr("AI-x"))
         farm = cast(Farm, self)
         self.submit = Submit(
-            client, books.ledger, clock, self.troubles, farm, self.hands,
+            Kinds(client, books.ledger, clock, Graphs(), Publisher(books.ledger)), books.ledger, clock, self.troubles,
+            farm, self.hands,
             lambda: self.woken.append("submitted"), lambda: self.woken.append("ended"),
         )  # fmt: skip
         monkeypatch.setattr(apps, "run", self.run)
@@ -95,8 +99,8 @@ class Sent:
 
         number = await self.books.ledger.write(begin)
         assert number is not None
-        with open_source(home.inbox, job.source.path) as file:
-            await self.submit.send(home, job, (number, "GPU-4090"), file)
+        with Opened.of(home, job, lambda: self.submit.stopped) as files:
+            await self.submit.send(Errand(home, job, number, "GPU-4090", {}, files))
         return await self.books.see(job)
 
 

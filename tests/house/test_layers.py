@@ -82,7 +82,8 @@ def test_nobody_manages_handles_or_helps() -> None:
 
 def test_each_foreign_library_lives_in_the_rooms_that_own_it() -> None:
     owners = {
-        "httpx": {"platform"}, "watchdog": {"intake"}, "apscheduler": {"runtime"}, "alembic": {"ledger"},
+        "httpx": {"platform"}, "boto3": {"platform"}, "botocore": {"platform"},
+        "watchdog": {"intake"}, "apscheduler": {"runtime"}, "alembic": {"ledger"},
         "aiohttp": {"sandbox"}, "PIL": {"sandbox", "cli"}, "pydantic_settings": {"settings"}, "typer": {"cli"},
         "rich": {"cli"},
     }  # fmt: skip

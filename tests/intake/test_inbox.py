@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from structlog.testing import capture_logs
 
-from renderdrop.intake.inbox import Inbox
+from renderdrop.delivery.file_away import sentence
 from renderdrop.ledger import moves
+from renderdrop.model import sidecar
 from renderdrop.model.errors import ShareOffline
 from renderdrop.model.job import Place
 from renderdrop.model.lifecycle import State
-from renderdrop.model.route import Route
-from renderdrop.share.ignore import Ignore
+from renderdrop.model.route import Input, Route
 
 if TYPE_CHECKING:
-    from tests.conftest import Books, FakeClock
+    from tests.intake.conftest import Watch, Watched
 
 SETTLE = 2.0
-
-
-class Watched:
-    """An inbox whose clock runs when a test says so."""
-
-    def __init__(self, books: Books, clock: FakeClock, route: Route, *patterns: str) -> None:
-        self.books, self.clock, self.root = books, clock, route.inbox
-        self.inbox = Inbox(route, books.ledger, clock, Ignore(patterns), SETTLE, leases=True)
-
-    def drop(self, name: str, data: bytes = b"picture") -> Path:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return path
-
-    async def settle(self, seconds: float = 3 * SETTLE) -> int:
-        """Sweep, then look every quarter of a second for so long; returns the number of new jobs."""
-        await self.inbox.sweep()
-        taken = 0
-        for _ in range(int(seconds * 4)):
-            self.clock.run(0.25)
-            taken += await self.inbox.look()
-        return taken
-
-    async def jobs(self) -> dict[str, State]:
-        return {job.source.path: job.state for job in await self.books.all()}
-
-
-@pytest.fixture
-def watched(books: Books, clock: FakeClock, route: Route) -> Watched:
-    return Watched(books, clock, route)
+MakeRoute: TypeAlias = "Callable[..., Route]"
 
 
 async def test_what_lies_there_settles_and_becomes_a_job_each(watched: Watched) -> None:
@@ -126,8 +97,8 @@ async def test_an_empty_file_waits_for_its_bytes_without_being_work(watched: Wat
     assert await watched.settle() == 1
 
 
-async def test_what_is_ignored_is_never_seen(books: Books, clock: FakeClock, route: Route) -> None:
-    watched = Watched(books, clock, route, "**/*.psd", "raw/**")
+async def test_what_is_ignored_is_never_seen(watch: Watch, route: Route) -> None:
+    watched = watch(route, ignore=("**/*.psd", "raw/**"))
     for name in (
         ".hidden.png",
         "a.png.part",
@@ -226,7 +197,9 @@ async def test_a_source_back_from_failed_is_a_fresh_try_and_its_notices_are_take
 ) -> None:
     failed = await watched.books.job(State.FAILED)
     await watched.books.ledger.write(
-        lambda c: moves.record_source(c, failed.id, "a.png", place=Place.FAILED, stored="a-2.png", filed=True)
+        lambda c: moves.record_source(
+            c, failed.id, "a.png", place=Place.FAILED, stored="a-2.png", told="a-2.png", filed=True
+        )
     )
     for name in ("a-2.png.error.txt", "a-2.png.error.json", "other.png.error.txt"):
         (route.failed / name).write_text("told")
@@ -238,7 +211,9 @@ async def test_a_source_back_from_failed_is_a_fresh_try_and_its_notices_are_take
 async def test_notices_stay_while_the_failed_source_is_still_there(watched: Watched, route: Route) -> None:
     failed = await watched.books.job(State.FAILED)
     await watched.books.ledger.write(
-        lambda c: moves.record_source(c, failed.id, "a.png", place=Place.FAILED, stored="a.png", filed=True)
+        lambda c: moves.record_source(
+            c, failed.id, "a.png", place=Place.FAILED, stored="a.png", told="a.png", filed=True
+        )
     )
     for name in ("a.png", "a.png.error.txt", "a.png.error.json"):
         (route.failed / name).write_text("told")
@@ -272,4 +247,28 @@ async def test_hundreds_at_once_are_each_taken_once(watched: Watched) -> None:
 async def test_an_inbox_that_was_never_swept_is_not_idle(watched: Watched) -> None:
     assert not watched.inbox.idle
     await watched.inbox.sweep()
+    assert watched.inbox.idle
+
+
+async def test_notices_that_came_back_with_their_file_are_no_work_and_go(watch: Watch, make_route: MakeRoute) -> None:
+    watched = watch(make_route(inputs=(Input("file", "any"),)))
+    failed = await watched.books.job(State.FAILED, "b.png", route=watched.route)
+    watched.drop("a.png")
+    watched.drop("b.png.error.txt", sentence(failed, failed.source))
+    watched.drop("b.png.error.json", sidecar.write(failed, success=False))
+    watched.drop("notes.error.txt", "what the compiler said\nJob done.\n")
+    assert await watched.settle() == 2
+    assert {"a.png", "notes.error.txt"} < (await watched.jobs()).keys()
+    assert sorted(path.name for path in watched.root.iterdir() if not path.name.startswith(".")) == [
+        "a.png",
+        "notes.error.txt",
+    ]
+
+
+async def test_a_sidecar_of_ours_is_left_alone_where_it_lies(watch: Watch, make_route: MakeRoute) -> None:
+    watched = watch(make_route(inputs=(Input("file", "any"),)))
+    done = await watched.books.job(State.DELIVERED, "b.png", route=watched.route)
+    path = watched.drop("b.json", sidecar.write(done, success=True))
+    assert await watched.settle() == 0
+    assert path.exists()
     assert watched.inbox.idle

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from renderdrop.intake.refuse import refusal
-from renderdrop.model.route import Route
+from renderdrop.model.route import Input, Route
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from renderdrop.model.route import Route
 def test_a_path_is_taken_or_refused_in_words(
     accepts: str | tuple[str, ...], path: str, kind: str, words: str | None, make_route: Callable[..., Route]
 ) -> None:
-    found = refusal(make_route(accepts=accepts), path, kind)
+    found = refusal(make_route(inputs=(Input("input_image", accepts),)), path, kind)
     if words is None:
         assert found is None
     else:

@@ -11,10 +11,13 @@ import pytest
 from sqlalchemy import Connection
 
 from renderdrop.ledger import moves, queries
+from renderdrop.ledger.adopt import adopt
 from renderdrop.ledger.queries import Known
-from renderdrop.model.job import Job, Place
+from renderdrop.model.arrival import Arrival
+from renderdrop.model.job import Job, Place, Source
 from renderdrop.model.lifecycle import ENDS, IN_MOTION, OPEN, State
 from renderdrop.model.route import Route
+from renderdrop.model.wishes import Wishes
 
 if TYPE_CHECKING:
     from tests.conftest import Books, FakeClock
@@ -91,7 +94,7 @@ async def test_rendered_jobs_come_in_the_order_in_which_they_were_finished(books
 async def test_what_is_with_the_platform_is_told_with_its_task(books: Books) -> None:
     job = await books.job(State.SUBMITTED, task="77", status="running", progress=5.0, node="K")
     await books.job(State.SUBMITTING, "b.png")
-    assert await books.ledger.read(queries.submitted) == [(job.id, "portrait", "77", "running", 5.0, "K")]
+    assert await books.ledger.read(queries.submitted) == [(job.id, "portrait", "app", "77", "running", 5.0, "K")]
     assert _paths(await books.ledger.read(queries.submitting)) == ["b.png"]
 
 
@@ -179,10 +182,10 @@ async def test_the_daemon_has_work_until_all_is_ended_and_filed_and_held_jobs_ar
     for state in State:
         await books.job(state, f"{state}.png")
     left = await books.ledger.read(queries.unfinished)
-    assert {state for _, _, state in left} == IN_MOTION | ENDS
+    assert {job.state for job in left} == IN_MOTION | ENDS
     for job in await books.all():
         await books.ledger.write(lambda c, j=job: moves.record_source(c, j.id, j.source.path, filed=True))  # type: ignore[misc]
-    assert {state for _, _, state in await books.ledger.read(queries.unfinished)} == IN_MOTION
+    assert {job.state for job in await books.ledger.read(queries.unfinished)} == IN_MOTION
 
 
 async def test_only_jobs_that_are_over_have_staging_to_spare(books: Books) -> None:
@@ -213,7 +216,8 @@ async def test_people_see_the_newest_first_and_as_much_as_they_ask_for(
 async def test_hundreds_of_jobs_come_with_all_that_hangs_on_them(books: Books) -> None:
     def many(c: Connection) -> None:
         for n in range(600):
-            moves.adopt(c, AT, books.route, [moves.Arrival(f"job{n:05}", f"{n}.png", 1, 1, AT)])
+            files = (Source("input_image", f"{n}.png", 1, 1),)
+            adopt(c, AT, books.route, [Arrival(((f"job{n:05}", Wishes()),), files, AT)])
 
     await books.ledger.write(many)
     found = await books.ledger.read(queries.listed)
@@ -251,3 +255,59 @@ async def test_what_ended_since_is_counted(books: Books, clock: FakeClock) -> No
 async def test_a_job_that_does_not_exist_is_none(books: Books) -> None:
     assert await books.ledger.read(lambda c: queries.job(c, "nobody")) is None
     assert await books.ledger.read(queries.seen_inboxes) == frozenset[Path]()
+
+
+async def test_a_file_that_an_ended_job_has_left_for_good_is_known_by_path_and_by_bundle(books: Books) -> None:
+    kept = await books.job(State.DELIVERED, "sub/a.png", bundle="sub/a")
+    unfiled = await books.job(State.DELIVERED, "b.png", bundle="b")
+    again = await books.job(State.DELIVERED, "c.png", bundle="c")
+    for job in (kept, again):
+        await books.ledger.write(lambda c, j=job: moves.record_source(c, j.id, j.source.path, filed=True))  # type: ignore[misc]
+    await books.job(State.QUEUED, "c.png", size=4)
+
+    async def ask(**names: list[str]) -> dict[str, tuple[int, int]]:
+        return await books.ledger.read(lambda c: queries.kept(c, "portrait", **names))
+
+    assert await ask(paths=["sub/a.png", unfiled.source.path, "c.png"]) == {"sub/a.png": (3, 5)}
+    assert await ask(bundles=["sub/a", "b", "c", "nobody"]) == {"sub/a.png": (3, 5)}
+    assert await ask() == {}
+
+
+async def test_what_an_open_job_has_begun_with_is_known_by_path_and_by_bundle(books: Books) -> None:
+    jobs = [await books.job(state, f"{state}.png", bundle=str(state)) for state in State]
+    waits = await books.job(path="w.png", bundle="w", waiting_for="input_video")
+    begun = await books.ledger.read(
+        lambda c: queries.begun(c, "portrait", paths=[*(j.source.path for j in jobs), waits.source.path])
+    )
+    assert begun == {j.source.path: j.id for j in jobs if j.state in OPEN}
+    by_bundle = await books.ledger.read(lambda c: queries.begun(c, "portrait", bundles=[*map(str, State), "w"]))
+    assert by_bundle == {j.bundle: j.id for j in jobs if j.state in OPEN}
+
+
+async def test_jobs_that_wait_for_partners_are_told_and_never_sent_nor_do_they_own_their_files(books: Books) -> None:
+    waits = await books.job(path="a.png", waiting_for="input_video")
+    other = await books.job(path="b.png")
+    assert _paths(await books.ledger.read(lambda c: queries.incomplete(c, "portrait"))) == ["a.png"]
+    assert await waiting(books) == ["b.png"]
+    assert set(await books.ledger.read(lambda c: queries.known_in_inbox(c, "portrait"))) == {"b.png"}
+    told = {job.id: job.waits for job in await books.ledger.read(queries.unfinished)}
+    assert told == {waits.id: True, other.id: False}
+
+
+async def test_the_maker_of_a_file_is_the_last_job_that_gave_it_in_that_folder(
+    books: Books, make_route: Callable[..., Route]
+) -> None:
+    for n, (path, route) in enumerate(
+        [("sub/a.png", "portrait"), ("a.png", "portrait"), ("a.png", "other"), ("sub/c.png", "portrait")]
+    ):
+        job = await books.job(State.DELIVERED, path, route=make_route(route), base="a", size=n)
+        await books.ledger.write(lambda c, j=job: moves.record_output(c, j.id, 0, file="a.png"))  # type: ignore[misc]
+
+    async def maker(folder: str, file: str = "a.png") -> str | None:
+        found = await books.ledger.read(lambda c: queries.maker_of(c, ["portrait"], folder, file))
+        return None if found is None else f"{found.source.path} {found.source.size}"
+
+    assert await maker("") == "a.png 1"
+    assert await maker("sub") in ("sub/a.png 0", "sub/c.png 3")
+    assert await maker("elsewhere") is None
+    assert await maker("", "b.png") is None

@@ -22,7 +22,8 @@ TABLE = {line.split()[0]: set(line.split()[2:]) for line in DESIGN.strip().split
 @pytest.mark.parametrize("frm", State)
 @pytest.mark.parametrize("to", State)
 def test_a_move_is_allowed_where_the_design_says_so_and_nowhere_else(frm: State, to: State) -> None:
-    assert may(frm, to) == (to.value in TABLE[frm.value])
+    # And one move more, for `duplicates = "skip"`: what an earlier job has rendered is given again.
+    assert may(frm, to) == (to.value in TABLE[frm.value] or (frm, to) == (State.QUEUED, State.RENDERED))
 
 
 def test_every_state_has_its_row_and_the_table_cannot_be_changed() -> None:

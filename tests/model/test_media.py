@@ -21,7 +21,7 @@ from renderdrop.model.media import (
     [
         ("a.png", "image"), ("A.JPG", "image"), ("a.b.exr", "image"), ("照片.webp", "image"), ("a.mp4", "video"),
         ("a.MOV", "video"), ("a.mxf", "video"), ("a.ts", "video"), ("a.wav", "audio"), ("a.Opus", "audio"),
-        ("a.txt", None), ("a.zip", None), ("a", None), (".png", None), ("a.png.zip", None), ("", None),
+        ("a.txt", "text"), ("a.zip", None), ("a", None), (".png", None), ("a.png.zip", None), ("", None),
     ],
 )  # fmt: skip
 def test_a_name_says_its_class_by_its_extension_alone(name: str, kind: str | None) -> None:
@@ -66,5 +66,7 @@ def test_patterns_ignore_case_and_unicode_form(patterns: tuple[str, ...], name: 
 
 
 def test_what_is_wanted_is_told_in_words() -> None:
-    assert [wanted(c) for c in MEDIA_CLASSES] == ["an image", "a video", "an audio file", "any file"]
+    assert [wanted(c) for c in MEDIA_CLASSES] == [
+        "an image", "a video", "an audio file", "a text file (.txt)", "any file",
+    ]  # fmt: skip
     assert wanted(("*.exr", "*.dpx")) == "a file like *.exr or *.dpx"

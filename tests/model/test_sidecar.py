@@ -9,8 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderdrop.model import sidecar
-from renderdrop.model.job import Job, Level, Outcome, Output, Place, Remark, Source, Submission, Times
+from renderdrop.model.job import (
+    Constant,
+    Job,
+    Level,
+    Outcome,
+    Output,
+    Place,
+    Remark,
+    Role,
+    Sent,
+    Source,
+    Submission,
+    Times,
+)
 from renderdrop.model.lifecycle import State
+from renderdrop.model.route import Kind, Model
+from renderdrop.model.wishes import Wishes
 
 AT = "2026-11-22T14:18:00.123Z"
 JOB = Job(
@@ -70,12 +85,18 @@ def test_a_delivered_job_says_all_that_the_design_lists() -> None:
         "cluster",
         "task_id",
         "params",
+        "params_from",
+        "tickets",
+        "constants",
+        "graph",
+        "model",
         "outputs",
         "warnings",
         "errors",
         "times",
         "submissions",
         "derived_from",
+        "duplicate_of",
         "version",
     ]
     assert (told["schema"], told["status"], told["task_id"]) == ("renderdrop/sidecar/1", "success", 230)
@@ -84,11 +105,57 @@ def test_a_delivered_job_says_all_that_the_design_lists() -> None:
     ]
     assert [o["file"] for o in told["outputs"]] == ["猫.png"]
     assert told["params"] == {"prompt": "oil", "steps": 20, "hires": True, "cfg": 7.5}
+    assert told["params_from"] == dict.fromkeys(told["params"], "route")
     assert told["warnings"] == ["cropped"]
     assert told["errors"] == [{"message": "no face", "node_id": "55", "title": "Face"}]
     assert told["times"]["delivered"] == AT
     # A try that may be paid for is told; one that was never answered because it is still asked is not.
     assert [(s["outcome"], s["task_id"]) for s in told["submissions"]] == [("unknown", None), ("accepted", 230)]
+
+
+def test_where_everything_came_from_is_told() -> None:
+    job = dataclasses.replace(
+        JOB,
+        wishes=Wishes({"steps": 20}, {"steps": "ticket"}, notes=("read as GBK",)),
+        sources=(
+            *JOB.sources,
+            Source("prompt", "sub/猫.txt", 5, 1, "cd" * 32, role=Role.TEXT),
+            Source("", "sub/猫.png.job.toml", 9, 1, role=Role.TICKET),
+        ),
+        sent=Sent(None, (Constant("style", "style.png", 7, "ef" * 32),)),
+        derived_from="sub/猫.json",
+        duplicate_of="01kabcdefghjkmnq",
+    )
+    told = json.loads(sidecar.write(job, success=True, delivered=AT))
+    VALIDATOR.validate(told)
+    assert told["params_from"] == {"prompt": "route", "steps": "ticket", "hires": "route", "cfg": "route"}
+    assert [s["input"] for s in told["sources"]] == ["input_image", "prompt"]
+    assert told["tickets"] == [{"name": "猫.png.job.toml", "path": "sub/猫.png.job.toml", "size": 9}]
+    assert told["constants"] == [{"input": "style", "name": "style.png", "size": 7, "sha256": "ef" * 32}]
+    assert told["warnings"] == ["read as GBK", "cropped"]
+    assert (told["derived_from"], told["duplicate_of"]) == ("sub/猫.json", "01kabcdefghjkmnq")
+    assert (told["graph"], told["model"]) == (None, None)
+
+
+@pytest.mark.parametrize("kind", ["graph", "model"])
+def test_the_other_kinds_name_their_graph_or_model_instead_of_a_workflow(kind: Kind) -> None:
+    job = dataclasses.replace(JOB, kind=kind, workflow_id="up.json", sent=Sent("ab" * 32), cluster="")
+    model = Model("google", "gemini", "text2image")
+    told = json.loads(sidecar.write(job, success=True, delivered=AT, model=model))
+    VALIDATOR.validate(told)
+    assert (told["workflow_id"], told["cluster"]) == (None, None)
+    if kind == "graph":
+        assert (told["graph"], told["model"]) == ({"name": "up.json", "sha256": "ab" * 32}, None)
+    else:
+        assert (told["graph"], told["model"]) == (
+            None,
+            {"provider": "google", "model": "gemini", "type": "text2image"},
+        )
+
+
+def test_a_result_that_came_inside_the_answer_is_not_told_twice() -> None:
+    assert sidecar.short("data:image/png;base64,AAAA") == "data:image/png;base64,…"
+    assert sidecar.short("https://h/a?x=data:,b") == "https://h/a?x=data:,b"
 
 
 def test_a_failed_job_says_its_own_failure_first_and_names_no_outputs() -> None:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from renderdrop.model.errors import Fault
 from renderdrop.model.job import Level
 from renderdrop.platform.answers import Nonsense
-from renderdrop.platform.apps import Report, read_report, spelled, task_id
+from renderdrop.platform.apps import spelled
 from renderdrop.platform.clusters import ClusterStatus, read_clusters
+from renderdrop.platform.reports import Report, read_report
+from renderdrop.platform.submission import task_id
 
 BASE = "https://platform.example"
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, SourceChanged, Temporary, Unknown
-from renderdrop.platform import apps, clusters
+from renderdrop.platform import apps, clusters, submission
 from renderdrop.platform import client as client_module
 from renderdrop.platform.answers import Nonsense, OwnError
 from renderdrop.platform.client import Client, origin
@@ -136,8 +136,8 @@ async def test_an_answer_that_is_lost_after_the_whole_body_is_unknown(end: str, 
 async def test_an_answer_that_never_comes_is_unknown(
     serve: Serve, talking: Talking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apps, "CALL_DEADLINE", 0.15)
-    monkeypatch.setattr(apps, "ANSWER", 0.15)
+    monkeypatch.setattr(submission, "CALL_DEADLINE", 0.15)
+    monkeypatch.setattr(submission, "ANSWER", 0.15)
     asked = asyncio.Event()
 
     async def script(wire: Wire) -> None:

@@ -21,6 +21,26 @@ workflow_id = "1234"
 clusters = ["GPU-4090", "GPU-A800"]
 inputs = { input_image = "image" }
 """
+    GRAPH: ClassVar = """
+[routes.upscale]
+kind = "graph"
+folder = "portrait"
+graph = "upscale_api.json"
+clusters = ["GPU-4090"]
+inputs = { "73.image" = "image" }
+params = { "3.seed" = 42 }
+matrix = { "3.cfg" = [7.0, 8.5] }
+params_allowed = ["3.seed", "6.text"]
+"""
+    MODEL: ClassVar = """
+[routes.repaint]
+kind = "model"
+folder = "portrait"
+provider = "google"
+model = "gemini"
+type = "image2image"
+inputs = { prompt = "text", images = "image" }
+"""
     WITH_FILE: ClassVar = '[platform]\ntoken_file = "token"\n' + ROUTE
 
     root: Path
@@ -49,4 +69,5 @@ inputs = { input_image = "image" }
 def place(tmp_path: Path) -> Place:
     for name in ("portrait", "dance", "home"):
         (tmp_path / name).mkdir()
+    (tmp_path / "upscale_api.json").write_text("{}")
     return Place(tmp_path, {"RENDERDROP_TOKEN": Place.TOKEN, "HOME": str(tmp_path / "home")})

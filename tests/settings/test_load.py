@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from renderdrop.model.errors import BrokenSettings
-from renderdrop.model.route import Route
+from renderdrop.model.route import Input, Model, Publish, Route
 from renderdrop.settings import find_config
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def test_a_route_needs_no_more_than_folder_workflow_clusters_and_input(place: Pl
             workflow_id="1234",
             version_id=None,
             clusters=("GPU-4090", "GPU-A800"),
-            input_name="input_image",
-            accepts="image",
+            inputs=(Input("input_image", "image"),),
             params={},
             after="move",
             priority=0,
@@ -54,7 +54,7 @@ def test_everything_left_out_has_the_documented_default(place: Place) -> None:
     assert (settings.daemon.uploads, settings.daemon.downloads, settings.daemon.log_format) == (4, 8, "auto")
     intake = settings.intake
     assert (intake.settle, intake.settle_network, intake.sweep, intake.sweep_network) == (2, 10, 60, 10)
-    assert intake.ignore == ()
+    assert (intake.ticket_wait, intake.ignore) == (10, ())
     assert (settings.dispatch.status_every, settings.dispatch.policy) == (10, "least-loaded")
 
 
@@ -71,7 +71,8 @@ def test_durations_sizes_and_numbers_are_taken_as_people_write_them(place: Place
 
 
 def test_an_input_may_be_a_list_of_patterns(place: Place) -> None:
-    assert place.load(place.ROUTE.replace('"image"', '["*.exr", "*.dpx"]')).routes[0].accepts == ("*.exr", "*.dpx")
+    [route] = place.load(place.ROUTE.replace('"image"', '["*.exr", "*.dpx"]')).routes
+    assert route.inputs == (Input("input_image", ("*.exr", "*.dpx")),)
 
 
 def test_a_folder_of_its_own_overrides_what_folder_gives(place: Place) -> None:
@@ -124,7 +125,94 @@ def test_a_whole_route_can_come_from_the_environment(place: Place) -> None:
     prefix = "RENDERDROP_ROUTES__DANCE__"
     values = {"FOLDER": "dance", "WORKFLOW_ID": "0088", "CLUSTERS": '["A"]', "INPUTS__INPUT_VIDEO": "video"}
     [_, route] = place.load(place.ROUTE, {prefix + key: value for key, value in values.items()}).routes
-    assert (route.name, route.workflow_id, route.input_name, route.accepts) == ("dance", "0088", "input_video", "video")
+    assert (route.name, route.workflow_id, route.inputs) == ("dance", "0088", (Input("input_video", "video"),))
+
+
+def test_lists_and_tables_of_a_route_come_from_the_environment_as_json(place: Place) -> None:
+    prefix = "RENDERDROP_ROUTES__PORTRAIT__"
+    values = {
+        "INPUTS__MASK": '{"media": "image", "suffix": "_mask"}',
+        "INPUTS__MASK__OPTIONAL": "true",
+        "INPUTS__SHEET": '["*.exr"]',
+        "MATRIX__SEED": "[1, 2]",
+        "PARAMS": '{"prompt": "oil", "strength": 0.5}',
+        "PARAMS__STYLE": "[ink]",
+        "PARAMS_ALLOWED": '["seed"]',
+        "BUNDLE_TIMEOUT": "0",
+        "DUPLICATES": "skip",
+    }
+    environ = {prefix + key: value for key, value in values.items()}
+    environ["RENDERDROP_INTAKE__TICKET_WAIT"] = "0"
+    loaded = place.load(place.ROUTE, environ)
+    [route] = loaded.routes
+    assert loaded.settings.intake.ticket_wait == 0
+    assert set(route.inputs) == {
+        Input("input_image", "image"), Input("mask", "image", "_mask", optional=True), Input("sheet", ("*.exr",))
+    }  # fmt: skip
+    assert route.matrix == {"seed": (1, 2)}
+    assert route.params == {"prompt": "oil", "strength": 0.5, "style": "[ink]"}
+    assert (route.params_allowed, route.bundle_timeout, route.duplicates) == (("seed",), 0, "skip")
+
+
+def test_the_store_of_a_model_can_come_from_the_environment(place: Place) -> None:
+    text = place.MODEL + '[routes.repaint.publish]\nbucket = "b"\nendpoint = "https://s3.test"\n'
+    [route] = place.load(text, {"RENDERDROP_ROUTES__REPAINT__PUBLISH__EXPIRES": "3h"}).routes
+    assert route.publish is not None
+    assert (route.publish.bucket, route.publish.expires) == ("b", 3 * 3600)
+
+
+def test_several_inputs_make_a_bundle_of_one_stem(place: Place) -> None:
+    (place.root / "style.png").write_bytes(b"png")
+    text = place.ROUTE.replace("{ input_image", '{ style = { file = "style.png" }, input_video = "video", input_image')
+    [route] = place.load(text).routes
+    assert (route.bundle, route.bundle_timeout) == ("stem", 1800)
+    assert route.inputs == (Input("input_video", "video"), Input("input_image", "image"))
+    assert route.constants == {"style": place.root / "style.png"}
+    assert place.load(text + 'bundle = "folder"\nbundle_timeout = "2h"\n').routes[0].bundle == "folder"
+
+
+def test_a_constant_file_alone_makes_no_bundle(place: Place) -> None:
+    (place.root / "style.png").write_bytes(b"png")
+    [route] = place.load(place.ROUTE.replace("{ input_image", '{ style = { file = "style.png" }, input_image')).routes
+    assert route.bundle == "file"
+
+
+def test_a_ticket_may_set_what_the_route_sets_unless_it_is_told_otherwise(place: Place) -> None:
+    more = 'params = { prompt = "oil" }\nmatrix = { seed = [1, 2], prompt_2 = ["a"] }\n'
+    assert place.load(place.ROUTE + more).routes[0].params_allowed == ("prompt", "seed", "prompt_2")
+    named = 'params_allowed = ["negative_prompt"]\n'
+    assert place.load(place.ROUTE + more + named).routes[0].params_allowed == ("negative_prompt",)
+    assert place.load(place.ROUTE + more + "params_allowed = []\n").routes[0].params_allowed == ()
+
+
+def test_a_graph_route_is_called_by_its_files_name(place: Place) -> None:
+    asked: list[tuple[bytes, list[str]]] = []
+
+    def graph_faults(data: bytes, keys: Collection[str]) -> list[str]:
+        asked.append((data, list(keys)))
+        return []
+
+    [route] = place.load(place.GRAPH, graph_faults=graph_faults).routes
+    assert (route.kind, route.workflow_id, route.graph) == (
+        "graph",
+        "upscale_api.json",
+        place.root / "upscale_api.json",
+    )
+    assert (route.clusters, route.inputs) == (("GPU-4090",), (Input("73.image", "image"),))
+    assert route.matrix == {"3.cfg": (7.0, 8.5)}
+    assert asked == [(b"{}", ["73.image", "3.seed", "3.cfg", "6.text"])]
+
+
+def test_a_model_route_needs_no_cluster_and_takes_lists_and_tables(place: Place) -> None:
+    text = place.MODEL + 'params = { size = { width = 8, tags = ["a", 1.5, true] } }\n'
+    loaded = place.load(text + 'publish = { bucket = "b", endpoint = "https://s3.test/storage/" }\n')
+    [route] = loaded.routes
+    assert (route.workflow_id, route.clusters) == ("google/gemini", ())
+    assert route.model == Model("google", "gemini", "image2image")
+    assert route.publish == Publish("b", "https://s3.test/storage", "renderdrop/", 3600.0)
+    assert route.params == {"size": {"width": 8, "tags": ["a", 1.5, True]}}
+    assert route.params_allowed == ("size", "images"), "tickets may give public URLs for pictures, not texts"
+    assert loaded.warnings == ()
 
 
 def test_variables_without_two_underscores_are_no_settings(place: Place) -> None:
@@ -152,7 +240,7 @@ def test_the_state_folder_is_systemds_then_xdgs_then_homes(
 def test_checking_makes_nothing(place: Place) -> None:
     place.load()
     names = sorted(str(path.relative_to(place.root)) for path in place.root.rglob("*"))
-    assert names == ["dance", "home", "portrait", "renderdrop.toml"]
+    assert names == ["dance", "home", "portrait", "renderdrop.toml", "upscale_api.json"]
 
 
 def test_the_settings_file_is_the_named_one_then_the_variables_then_the_current_folders(

@@ -22,27 +22,59 @@ def test_an_inbox_is_compared_where_its_links_lead(place: Place) -> None:
     assert "is also the inbox" in problems["routes.b.folder"]
 
 
-def test_an_outbox_that_is_anothers_inbox_is_a_chain_and_chains_are_not_built(place: Place) -> None:
-    (place.root / "portrait/outbox").mkdir()
-    [(key, message)] = place.problems(place.ROUTE + route("b", folder="dance", inbox="portrait/outbox")).items()
-    assert key == "routes.b.inbox"
-    assert 'is also the outbox folder of route "portrait"' in message
-    assert "chained routes are not supported by this version" in message
-    assert "cycle" not in message
+def test_an_outbox_that_is_anothers_inbox_is_a_chain(place: Place) -> None:
+    (place.root / "link").symlink_to("portrait")
+    text = (
+        place.ROUTE + route("b", folder="dance", inbox="link/outbox") + route("c", folder="home", outbox="link/outbox")
+    )
+    first, second, third = place.load(text).routes
+    assert (first.feeds, first.fed_by) == ("b", ())
+    assert (second.feeds, second.fed_by) == (None, ("portrait", "c"))
+    assert (third.feeds, third.fed_by) == ("b", ())
 
 
-def test_a_cycle_of_routes_says_so(place: Place) -> None:
-    for name in ("x", "y", "z"):
+def test_the_inbox_in_a_chain_may_be_missing_where_people_drop_it_may_not(place: Place) -> None:
+    fed = route("a", folder="portrait", outbox="dance/new") + route("b", folder="home", inbox="dance/new")
+    assert len(place.load(fed).routes) == 2
+    assert "dance/new does not exist" in str(place.problems(route("b", folder="home", inbox="dance/new")))
+    parent = fed.replace("dance/new", "nowhere/new")
+    assert set(place.problems(parent)) == {"routes.a.outbox", "routes.b.inbox"}
+
+
+def test_a_route_that_is_not_enabled_is_in_no_chain(place: Place) -> None:
+    text = place.ROUTE + route("b", folder="dance", inbox="portrait/outbox") + "enabled = false\n"
+    assert place.load(text).routes[0].feeds is None
+
+
+def test_an_outbox_around_or_within_anothers_inbox_is_no_chain(place: Place) -> None:
+    around = place.problems(route("a", folder="portrait", outbox="dance") + route("b", folder="dance"))
+    assert 'lies inside the outbox folder of route "a"; to chain the routes' in around["routes.b.folder"]
+    within = place.problems(route("a", folder="portrait", outbox="dance/inbox/x") + route("b", folder="dance"))
+    assert 'holds the outbox folder of route "a"; to chain the routes' in within["routes.b.folder"]
+
+
+def test_a_cycle_of_routes_is_told_once_and_names_them_all(place: Place) -> None:
+    for name in ("v", "x", "y", "z"):
         (place.root / name).mkdir()
     text = (
-        route("a", folder="portrait", inbox="x", outbox="y")
+        route("d", folder="home", inbox="v", outbox="y")
+        + route("a", folder="portrait", inbox="x", outbox="y")
         + route("b", folder="dance", inbox="y", outbox="z")
         + route("c", folder="home", inbox="z", outbox="x")
     )
-    problems = place.problems(text)
-    assert set(problems) == {"routes.a.inbox", "routes.b.inbox", "routes.c.inbox"}
-    assert all("is a cycle" in message for message in problems.values())
-    assert "b → c → a → b is a cycle" in problems["routes.b.inbox"]
+    [(key, message)] = place.problems(text).items()
+    assert key == "routes.b.inbox"
+    assert "the routes b → c → a → b are a cycle" in message
+    assert "another outbox" in message
+    assert len(place.load(text.replace('outbox = "x"', 'outbox = "home/x"')).routes) == 4
+
+
+def test_two_cycles_are_two_problems(place: Place) -> None:
+    for name in ("w", "x", "y", "z"):
+        (place.root / name).mkdir()
+    pairs = (("a", "w", "x"), ("b", "x", "w"), ("c", "y", "z"), ("d", "z", "y"))
+    text = "".join(route(name, folder="home", inbox=inbox, outbox=outbox) for name, inbox, outbox in pairs)
+    assert set(place.problems(text)) == {"routes.a.inbox", "routes.c.inbox"}
 
 
 def test_an_inbox_that_is_its_own_outbox_is_a_cycle(place: Place) -> None:

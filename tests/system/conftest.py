@@ -1,8 +1,9 @@
 """The rig of the system tests: the real program as a child process, the platform's stand-in, real folders.
 
-Owns: `platform` (the sandbox, in a thread with a loop of its own), `daemon` (settings, the process and its log)
-and `share` (what a person does and sees in the four folders). Nothing here reaches into the program: it is
-started, signalled, and looked at through the share, its command line and its ledger, which is only read.
+Owns: `platform` (the sandbox, in a thread with a loop of its own), `daemon` (settings, the process and its log),
+`share` (what a person does and sees in the four folders; `new_share` makes those of further routes) and `store` (an
+S3 server). Nothing here reaches into the program: it is started, signalled, and looked at through the share, its
+command line and its ledger, which is only read.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,6 +77,10 @@ class Platform:
 
         self._ask(lambda: setattr(self._sandbox, "faults", rules))
 
+    def forget(self, *, late_missing: bool) -> list[str]:
+        """Forget every upload; returns their names. `late_missing`: graphs that name them are taken, and then fail."""
+        return self._ask(lambda: self._sandbox.forget(late_missing=late_missing))
+
     def ledger(self) -> dict[str, Any]:
         """What it was asked, and what it made of it."""
         return self._ask(self._sandbox.ledger)
@@ -84,7 +90,11 @@ class Platform:
         tasks: list[dict[str, Any]] = self.ledger()["tasks"]
         if data is None:
             return tasks
-        return [task for task in tasks if task["files"][0]["sha256"] == digest(data)]
+        return [task for task in tasks if task["files"] and task["files"][0]["sha256"] == digest(data)]
+
+    def fed(self) -> list[dict[str, str]]:
+        """What each task was fed with, by parameter: the digests of its files. In the order of acceptance."""
+        return [{file["name"]: file["sha256"] for file in task["files"]} for task in self.tasks()]
 
     def task(self, data: bytes) -> dict[str, Any]:
         """The one task that was fed with these bytes."""
@@ -118,6 +128,8 @@ class Share:
         out = io.BytesIO()
         image.save(out, form)
         return out.getvalue() + self._pictures.to_bytes(4)  # trailing bytes: no two alike, whatever the format loses
+
+    digest = staticmethod(digest)
 
     def drop(self, path: str, data: bytes | None = None) -> bytes:
         """Put a file into the inbox as a careful program does, by a rename; returns its bytes."""
@@ -155,6 +167,13 @@ class Share:
         """The one sidecar of the source of this path."""
         [sidecar] = [s for s in self.sidecars() if s["sources"][0]["path"] == source]
         return sidecar
+
+    def told(self, failed: str) -> tuple[str, dict[str, Any]]:
+        """What is said in failed/ of what lies there under this path: the text, and the sidecar, checked."""
+        sidecar = json.loads((self.failed / f"{failed}.error.json").read_bytes())
+        _SCHEMA.validate(sidecar)
+        assert (sidecar["status"], sidecar["outputs"]) == ("fail", [])
+        return (self.failed / f"{failed}.error.txt").read_text(), sidecar
 
     def at_rest(self, done: int, failed: int = 0) -> bool:
         """Whether so many sources lie in done/ and failed/, none in the inbox, and nothing is under way."""
@@ -222,10 +241,13 @@ class Daemon:
         self.settings_file = home / "renderdrop.toml"
         self.log_file = home / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environ: dict[str, str] = {}
+        """What its environment has beside the test's own."""
         self._tables: dict[str, dict[str, Any]] = {
             "platform": {"base_url": base_url, "requests_per_second": 60},
             "daemon": {"state_dir": str(self.state_dir)},
-            "intake": {"settle": "300ms", "sweep": "1s"},
+            # No wait for tickets: where they are what is tested, they get their time.
+            "intake": {"settle": "300ms", "sweep": "1s", "ticket_wait": 0},
             "dispatch": {"status_every": "1s"},
             "routes.portrait": {
                 "folder": str(share.folder),
@@ -247,14 +269,21 @@ class Daemon:
         self.settings_file.write_text("\n".join(lines))
 
     def route(self, **keys: Any) -> None:
-        """Set keys of the one route."""
-        self.configure("routes.portrait", **keys)
+        """Set keys of the one route; None takes a key out."""
+        table = {**self._tables["routes.portrait"], **keys}
+        self.routes(portrait={key: value for key, value in table.items() if value is not None})
+
+    def routes(self, **tables: Mapping[str, Any]) -> None:
+        """These routes and no others."""
+        kept = {name: table for name, table in self._tables.items() if not name.startswith("routes.")}
+        self._tables = {**kept, **{f"routes.{name}": dict(table) for name, table in tables.items()}}
+        self.configure()
 
     def start(self, *options: str) -> None:
-        """Start it, and go on once its inbox is there and watched."""
-        before = len(self.events("inbox_open"))
+        """Start it, and go on once its inboxes are there and watched."""
+        wanted = len(self.events("inbox_open")) + sum(name.startswith("routes.") for name in self._tables)
         self.launch(*options)
-        self.wait(lambda: len(self.events("inbox_open")) > before, "the daemon is ready")
+        self.wait(lambda: len(self.events("inbox_open")) >= wanted, "the daemon is ready")
 
     def launch(self, *options: str) -> None:
         """Start it without waiting."""
@@ -344,6 +373,11 @@ class Daemon:
         except LedgerBroken:
             return []  # not made yet
 
+    def rows(self) -> list[dict[str, Any]]:
+        """What `jobs --json` says, the newest first."""
+        found: list[dict[str, Any]] = json.loads(self.run("jobs", "--json").stdout)
+        return found
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """Every log line of this event, of all its runs."""
         wanted = f'"event": "{name}"'.encode()
@@ -371,7 +405,8 @@ class Daemon:
 
     def _environ(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RENDERDROP_")}
-        return {**kept, "RENDERDROP_TOKEN": "AI-sandbox", "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
+        own = {"RENDERDROP_TOKEN": "AI-sandbox", "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
+        return {**kept, **own, **self.environ}
 
 
 def _as_told(name: str) -> str:
@@ -383,6 +418,42 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
+
+
+class Store:
+    """A real S3 server, and one bucket of it; `key_id` and `secret` open it."""
+
+    key_id, secret = "AKIDSYSTEM1", "s3cr3t/of+the+system+tests"
+
+    def __init__(self) -> None:
+        # Slow to import, and only few tests need it.
+        import boto3
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        host, port = self._server.get_host_and_port()
+        self.endpoint = f"http://{host}:{port}"
+        self.bucket = f"bucket-{uuid.uuid4().hex}"  # every server of a process shows the same ones
+        self._client = boto3.session.Session().client(
+            "s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id=self.key_id,
+            aws_secret_access_key=self.secret,
+        )  # fmt: skip
+        self._client.create_bucket(Bucket=self.bucket)
+
+    def keys(self) -> list[str]:
+        """The names of the objects that are there now."""
+        return [row["Key"] for row in self._client.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+
+    def publish(self, key: str, data: bytes) -> str:
+        """Make an object that anybody may read; returns its address, which needs no signature."""
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType="image/png", ACL="public-read")
+        return f"{self.endpoint}/{self.bucket}/{key}"
+
+    def stop(self) -> None:
+        """End it."""
+        self._client.close()
+        self._server.stop()
 
 
 _DAEMON = pytest.StashKey[Daemon]()
@@ -417,12 +488,38 @@ def share(tmp_path: Path) -> Share:
 
 
 @pytest.fixture
+def new_share(tmp_path: Path) -> Callable[[str], Share]:
+    """Makes the folders' root of a further route."""
+
+    def make(name: str) -> Share:
+        made = Share(tmp_path / "share" / name)
+        made.folder.mkdir(parents=True)
+        return made
+
+    return make
+
+
+@pytest.fixture
 def daemon(tmp_path: Path, platform: Platform, share: Share, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """The daemon, not started yet."""
     made = Daemon(tmp_path, share, platform.base_url)
     request.node.stash[_DAEMON] = made
     yield made
     made.put_away()
+
+
+@pytest.fixture
+def store(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An S3 server; the daemon's environment has the credentials, and nothing of this machine's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    made = Store()
+    daemon.environ.update(AWS_ACCESS_KEY_ID=made.key_id, AWS_SECRET_ACCESS_KEY=made.secret)
+    yield made
+    made.stop()
 
 
 @pytest.hookimpl(wrapper=True)

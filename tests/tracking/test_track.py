@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from renderdrop.ledger import moves
+from renderdrop.ledger import moves, queries
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary
 from renderdrop.model.job import Job, Level, Output, Remark
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
-from renderdrop.platform import apps
 from renderdrop.platform.answers import Nonsense
-from renderdrop.platform.apps import Report, Status
 from renderdrop.platform.client import CALLS, Client
+from renderdrop.platform.reports import Report, Status
 from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import PLATFORM, POLLS, Troubles
+from renderdrop.tracking import track
 from renderdrop.tracking.track import Track
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ class Followed:
         client = Client("http://127.0.0.1:1", SecretStr("AI-x"))
         self.track = Track(
             client, books.ledger, clock, self.troubles, self.budget, self.tasks,
-            lambda: self.woken.append("rendered"), lambda: self.woken.append("ended"),
+            lambda: self.woken.append("rendered"), lambda: self.woken.append("requeued"),
+            lambda: self.woken.append("ended"),
         )  # fmt: skip
         self.track.set_routes((books.route,))
-        monkeypatch.setattr(apps, "ask", self.ask)
+        monkeypatch.setattr(track, "ASK", dict.fromkeys(("app", "graph", "model"), self.ask))
 
     async def ask(self, _: Client, task: str, __: object) -> Report:
         self.asked.append(task)
@@ -353,3 +354,34 @@ async def test_a_task_that_took_the_place_of_another_is_asked_after_once_at_a_ti
     await followed.look(report("running"))
     await followed.look(report("running"))
     assert followed.asked == ["2", "2"]
+
+
+GONE = report("fail", remarks=(Remark(Level.ERROR, "Invalid image file: abc_a.png", "73", "Load"),))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "state"),
+    [
+        ("graph", {"uploads": ["abc_a.png"], "remembered": True}, State.QUEUED),
+        ("graph", {"uploads": ["abc_a.png"], "remembered": False}, State.FAILED),
+        ("app", {"uploads": ["abc_a.png"], "remembered": True}, State.FAILED),
+    ],
+)
+async def test_only_a_remembered_upload_that_was_forgotten_brings_a_task_back_to_the_queue(
+    kind: str, sent: dict[str, Any], state: State, followed: Followed
+) -> None:
+    at = followed.clock.text()
+    await followed.books.ledger.write(lambda c: moves.remember_upload(c, "f" * 64, 3, "abc_a.png", at))
+    job = await followed.job(kind=kind, sent=sent)
+    await followed.look(GONE)
+    now = await followed.books.see(job)
+    assert (now.state, followed.woken) == (state, ["requeued" if state is State.QUEUED else "ended"])
+    left = await followed.books.ledger.read(lambda c: queries.upload_of(c, "f" * 64))
+    assert left == (None if state is State.QUEUED else "abc_a.png")
+    assert (now.attempts, now.status) == (0, None if state is State.QUEUED else "fail")
+
+
+async def test_a_graph_that_fails_for_another_reason_is_not_sent_again(followed: Followed) -> None:
+    job = await followed.job(kind="graph", sent={"uploads": ["abc_a.png"], "remembered": True})
+    await followed.look(report("fail", remarks=(Remark(Level.ERROR, "显存不足 (out of GPU memory)", "3", "K"),)))
+    assert (await followed.books.see(job)).state is State.FAILED

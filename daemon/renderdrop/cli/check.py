@@ -108,7 +108,15 @@ def _routes(loaded: "Loaded") -> list[dict[str, Any]]:
             "name": route.name,
             "kind": route.kind,
             "workflow_id": route.workflow_id,
+            "graph": str(route.graph) if route.graph is not None else None,
+            "model": (
+                {"provider": route.model.provider, "model": route.model.name, "type": route.model.type}
+                if route.model is not None
+                else None
+            ),
             "clusters": list(route.clusters),
+            "feeds": route.feeds,
+            "fed_by": list(route.fed_by),
             "inbox": str(route.inbox),
             "outbox": str(route.outbox),
             "done": str(route.done),
@@ -142,6 +150,14 @@ def _report(
     }
 
 
+def _workflow(route: dict[str, Any]) -> str:
+    """What a route asks for and where, for people."""
+    if (model := route["model"]) is not None:
+        return f"{model['type']} by the model {model['provider']}/{model['model']}"
+    what = f"graph {route['graph']}" if route["graph"] is not None else f"workflow {route['workflow_id']}"
+    return f"{what} on {', '.join(route['clusters'])}"
+
+
 def _tell(
     loaded: "Loaded",
     problems: list[Problem],
@@ -152,10 +168,12 @@ def _tell(
     fact("state", str(loaded.state_dir))
     for route in _routes(loaded):
         how = "swept only, as its changes make no events" if route["watch"] == "sweep" else "watched by events"
-        fact(f"route {route['name']}", f"workflow {route['workflow_id']} on {', '.join(route['clusters'])}")
+        fact(f"route {route['name']}", _workflow(route))
         fact("inbox", f"{route['inbox']} ({route['file_system']}: {how})", indent=2)
         for role in ("outbox", "done", "failed"):
             fact(role, route[role], indent=2)
+        if route["feeds"] is not None:
+            fact("chain", f"feeds route {route['feeds']}", indent=2)
     if active is not None:
         count = f"{len(active)} cluster{'' if len(active) == 1 else 's'} active"
         fact("platform", f"{loaded.settings.platform.base_url} answers, {count}")

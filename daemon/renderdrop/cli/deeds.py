@@ -69,6 +69,7 @@ def cancel(job: Annotated[list[str], typer.Argument(help=_HELP)], config: Config
 
 def _run_again(conn: "Connection", job: "Job", at: str, *, loaded: "Loaded") -> str:
     from renderdrop.ledger import moves
+    from renderdrop.model.job import Role
 
     if job.state not in ENDS:
         way = "release it" if job.state is State.HELD else "the daemon carries it on"
@@ -77,12 +78,15 @@ def _run_again(conn: "Connection", job: "Job", at: str, *, loaded: "Loaded") -> 
     fetched = job.paid and job.times.delivered is None
     for source in job.sources if not fetched else ():
         _require_source(route, source)
-        if route is not None:
+        # What was refused for its ticket or its partners is looked at again as a whole, before anything is sent.
+        if route is not None and job.waiting_for is None and source.role is not Role.TICKET:
             _require_fit(route, source)
     if not moves.retry(conn, job.id, job.state, at):
         raise _Cannot(_MOVED_ON)
     if fetched:
         return "its render is paid for already; the result is only fetched again"
+    if job.waiting_for is not None:
+        return "its files are looked at again, and rendered if nothing is wrong with them any more"
     return "it is rendered again" + (", which is paid for again" if job.state is State.DELIVERED else "")
 
 
@@ -107,7 +111,6 @@ def _let_go(conn: "Connection", job: "Job", at: str, *, resubmit: bool) -> str:
 
 def _end(conn: "Connection", job: "Job", at: str) -> str:
     from renderdrop.ledger import moves
-    from renderdrop.model.job import Place
 
     if job.state not in OPEN:
         raise _Cannot(f"has ended already, it is {job.state}")
@@ -120,8 +123,23 @@ def _end(conn: "Connection", job: "Job", at: str) -> str:
         billed = f"; the platform has no cancel call: task {job.task_id} may go on and be billed"
     if not moves.cancel(conn, job.id, job.state, at, f"a person cancelled it{billed}"):
         raise _Cannot(_MOVED_ON)
-    here = all(source.place is Place.INBOX for source in job.sources)
-    return "cancelled" + ("; its source goes to failed/ with a notice" if here else "") + billed
+    return "cancelled" + _left(conn, job) + billed
+
+
+def _left(conn: "Connection", job: "Job") -> str:
+    """What becomes of a cancelled job's files."""
+    from renderdrop.ledger import queries
+    from renderdrop.model.job import Place
+
+    if any(source.place is not Place.INBOX for source in job.sources):
+        return ""
+    what, verb = ("its source", "goes") if len(job.sources) == 1 else ("its files", "go")
+    others = [other for other in queries.siblings(conn, job.arrival) if other.id != job.id]
+    if going_on := [other.id for other in others if other.state in OPEN]:
+        return f"; {what} wait{'s' if verb == 'goes' else ''} for {', '.join(going_on)}, made of the same"
+    if any(other.state is State.DELIVERED for other in others):
+        return f"; {what} {verb} the way of the jobs of the same that were delivered"
+    return f"; {what} {verb} to failed/ with a notice"
 
 
 def _do(
@@ -146,9 +164,9 @@ def _do(
             found = queries.listed(conn, states=states)
         for job in found:
             try:
-                done.append(f"{job.id} {job.source.path}: {deed(conn, job, at)}.")
+                done.append(f"{_named(job)}: {deed(conn, job, at)}.")
             except _Cannot as why:
-                refused.append(f"{job.id} {job.source.path} {why}.")
+                refused.append(f"{_named(job)} {why}.")
     # Told only now: before the commit nothing of it is true.
     for text in done:
         line(text)
@@ -162,15 +180,20 @@ def _do(
         raise typer.Exit(1)
 
 
+def _named(job: "Job") -> str:
+    return f"{job.id} {job.source.path}" + (f" ({job.wishes.label})" if job.wishes.label else "")
+
+
 def _require_source(route: "Route | None", source: "Source") -> None:
     """Raises _Cannot where a source is known to be gone; one that cannot be looked for is taken to be there."""
     from renderdrop.model.errors import ShareOffline
     from renderdrop.model.job import Place
     from renderdrop.share.scan import look
 
+    name = source.path.rpartition("/")[2]
     if source.place in (Place.DELETED, Place.GONE):
         what = "was deleted after its delivery" if source.place is Place.DELETED else "is gone from the share"
-        raise _Cannot(f"cannot run again: its source {what}. Drop the file into the inbox instead")
+        raise _Cannot(f"cannot run again: its source {name} {what}. Drop the file into the inbox instead")
     if route is None:
         return
     root = {Place.DONE: route.done, Place.FAILED: route.failed}.get(source.place, route.inbox)
@@ -181,7 +204,8 @@ def _require_source(route: "Route | None", source: "Source") -> None:
         return
     if not there:
         raise _Cannot(
-            f"cannot run again: its source is not in {source.place}/ any more. Drop the file into the inbox instead"
+            f"cannot run again: its source {name} is not in {source.place}/ any more. "
+            "Drop the file into the inbox instead"
         )
 
 

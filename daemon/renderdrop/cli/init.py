@@ -111,7 +111,7 @@ folder = {route}
 workflow_id = {_quoted(first.workflow_id)}
 # Where it may run, in order of preference; `renderdrop clusters` lists them.
 clusters = [{clusters}]
-# The workflow's parameter that the dropped file feeds, and what may be dropped: image, video, audio or any.
+# The workflow's parameter that the dropped file feeds, and what may be dropped: image, video, audio, text or any.
 inputs = {{ {_quoted(first.input)} = {_quoted(first.media)} }}
 # Constants that go with every file.
 # params = {{ prompt = "oil painting" }}
@@ -136,7 +136,7 @@ def _problems(first: First) -> list[str]:
     settings, problems = judged(Written(tree, {}))
     left = {dotted(["routes", first.route, "workflow_id"]): first.workflow_id,
             dotted(["routes", first.route, "clusters"]): first.clusters}  # fmt: skip
-    problems += checks.problems(settings)
+    problems += checks.problems(settings, {problem.key for problem in problems})
     return [str(problem) for problem in problems if left.get(problem.key, True)]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from renderdrop.cli.opening import Config, has_ledger, ledger_of, no_ledger, opened
-from renderdrop.cli.paper import as_json, hint, line, on_terminal, rows
+from renderdrop.cli.paper import as_json, hint, line, on_terminal, rows, shortened
 from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def row(job: "Job") -> dict[str, Any]:
         "route": job.route,
         "state": job.state.value,
         "source": job.source.path,
-        "sources": [source.path for source in job.sources],
+        "sources": [source.path for source in job.inputs],
         "cluster": job.cluster,
         "task_id": task_id(job.task_id),
         "status": job.status,
         "progress": job.progress,
-        "error": job.error,
+        "error": waiting(job) or job.error,
         "outputs": named_outputs(job),
         "created": job.created,
         "updated": job.updated,
@@ -83,6 +83,13 @@ def named_outputs(job: "Job") -> list[str]:
     """The paths below the outbox of the outputs that have their names."""
     folder = f"{job.folder}/" if job.folder else ""
     return [folder + output.file for output in job.outputs if output.file is not None]
+
+
+def waiting(job: "Job") -> str | None:
+    """What a job waits for: "waiting for input_video"; None for one that waits for nothing of its own."""
+    if job.state is not State.QUEUED or job.waiting_for is None:
+        return None
+    return f"waiting for {job.waiting_for}"
 
 
 def doing(job: "Job") -> str | None:
@@ -124,6 +131,6 @@ def _table(listed: "Sequence[Job]") -> None:
 
 
 def _note(job: "Job") -> str | None:
-    if job.error is None:
-        return ", ".join(named_outputs(job)) if job.state is State.DELIVERED else None
-    return job.error if len(job.error) <= _NOTE_LENGTH else job.error[: _NOTE_LENGTH - 1] + "…"
+    if job.state is State.DELIVERED and job.error is None:
+        return ", ".join(named_outputs(job))
+    return shortened(waiting(job) or job.error or "", _NOTE_LENGTH)

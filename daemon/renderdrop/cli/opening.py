@@ -64,7 +64,10 @@ def read(path: Path, *, platform: bool) -> "Loaded":
     environ = dict(os.environ)
     if not platform:
         environ["RENDERDROP_TOKEN"] = "not-needed"  # noqa: S105  whoever only asks the ledger need not have it
-    return load(path, environ, network_fs=network_file_system, known_inboxes=_seen_inboxes)
+    return load(
+        path, environ, network_fs=network_file_system, known_inboxes=_seen_inboxes, graph_faults=_graph_faults,
+        store_installed=_store_installed(),
+    )  # fmt: skip
 
 
 def network_file_system(path: Path) -> str | None:
@@ -87,6 +90,22 @@ def _seen_inboxes(state_dir: Path) -> Collection[Path]:
             return queries.seen_inboxes(conn)
     except Fault:
         return ()  # one that its own command will complain about
+
+
+def _graph_faults(data: bytes, keys: Collection[str]) -> list[str]:
+    """What is wrong with a graph's file; else a sentence for each key that it does not have."""
+    from renderdrop.platform.graph_json import missing_inputs, read_graph
+
+    try:
+        return missing_inputs(read_graph(data), keys)
+    except ValueError as error:
+        return [str(error)]
+
+
+def _store_installed() -> bool:
+    from renderdrop.platform.store import installed
+
+    return installed()
 
 
 def ledger_of(loaded: "Loaded") -> Path:

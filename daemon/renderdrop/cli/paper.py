@@ -82,6 +82,21 @@ def fact(name: str, value: str | None, *, indent: int = 0) -> None:
     Console(highlight=False).print(line, soft_wrap=True)
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """A text of at most so many characters; what was cut leaves an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def spelled(value: Any) -> str:
+    """A parameter's value for people: a text as it is, everything else as JSON, what is long cut."""
+    return shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def parameter(name: str, value: Any, origin: str) -> None:
+    """One parameter and where it came from: `param: seed = 7 (ticket)`."""
+    fact("param", f"{name} = {spelled(value)} ({origin})")
+
+
 def line(text: str, style: str = "") -> None:
     """One line; `style` (of Rich) where a person reads it."""
     if not on_terminal():

@@ -34,6 +34,7 @@ _QUICK: Final = """
 # The demo is in a hurry.
 [intake]
 settle = "1s"
+ticket_wait = 0
 
 [dispatch]
 status_every = "1s"

@@ -16,6 +16,7 @@ from renderdrop.cli.demo import demo
 from renderdrop.cli.explain import explain
 from renderdrop.cli.init import init
 from renderdrop.cli.jobs import jobs
+from renderdrop.cli.rerun import rerun
 from renderdrop.cli.run import run
 from renderdrop.cli.sandbox import sandbox
 from renderdrop.cli.schema import schema
@@ -46,5 +47,7 @@ def _root(
     """Drop a file into a shared folder, get the render back in another."""
 
 
-for _command in (run, check, init, jobs, show, retry, release, cancel, clusters, explain, schema, sandbox, demo):
+for _command in (
+    run, check, init, jobs, show, retry, release, cancel, rerun, clusters, explain, schema, sandbox, demo,
+):  # fmt: skip
     program.command()(_command)

@@ -3,6 +3,7 @@
 Owns: the command's options and how its use is explained. Imports the sandbox late: other commands do not pay.
 """
 
+import json
 from typing import Annotated
 
 import typer
@@ -14,14 +15,22 @@ def sandbox(
     token: Annotated[str, typer.Option(help="The token that callers must send.")] = "AI-sandbox",  # noqa: S107  a stand-in's, and no secret
     fast: Annotated[float, typer.Option(min=0, help="Shortest run of a task, in seconds.")] = 1.0,
     slow: Annotated[float, typer.Option(min=0, help="Longest run of a task, in seconds.")] = 3.0,
+    graph: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Print a graph that it knows, for a route's `graph`, and end.")
+    ] = None,
 ) -> None:
     """Serve a stand-in of the platform, for trials without cost.
 
     Ctrl-C stops it."""
     import asyncio
 
-    from renderdrop.sandbox import SandboxOptions, serve
+    from renderdrop.sandbox import GRAPHS, SandboxOptions, serve
 
+    if graph is not None:
+        if graph not in GRAPHS:
+            raise typer.BadParameter(f"there is no graph {graph}; it knows {', '.join(GRAPHS)}", param_hint="--graph")
+        print(json.dumps(GRAPHS[graph], indent=2))
+        return
     if slow < fast:
         raise typer.BadParameter("the longest run is shorter than the shortest", param_hint="--slow")
     options = SandboxOptions(token=token, host=host, port=port, render_seconds=(fast, slow))
@@ -35,10 +44,11 @@ def sandbox(
 
 
 def _usage(line: str, token: str) -> str:
-    from renderdrop.sandbox import KNOWN
+    from renderdrop.sandbox import GRAPHS, KNOWN, MODELS
 
     base_url = line.split(" at ", 1)[1].split(",", 1)[0]
     known = "\n".join(f"  {name:8} {spec.title}: {', '.join(spec.parameters)}" for name, spec in KNOWN.items())
+    models = "\n".join(f"  {provider}/{name}: {spec.title}" for (provider, name), spec in MODELS.items())
     return f"""{line}
 
 Export RENDERDROP_TOKEN={token} and point a settings file here:
@@ -53,9 +63,31 @@ Export RENDERDROP_TOKEN={token} and point a settings file here:
   inputs = {{ input_image = "image" }}
   params = {{ prompt = "oil painting" }}
 
+  [routes.upscale]                       # renderdrop sandbox --graph upscale > upscale.json
+  kind = "graph"
+  graph = "upscale.json"
+  folder = "upscale"
+  clusters = ["GPU-4090", "GPU-A800"]
+  inputs = {{ "73.image" = "image" }}
+  params = {{ "3.seed" = 42 }}
+
+  [routes.imagine]                       # drop a prompt as a .txt file
+  kind = "model"
+  provider = "google"
+  model = "gemini-3-pro-image-preview"
+  type = "text2image"
+  folder = "imagine"
+  inputs = {{ prompt = "text" }}
+
 Workflows that it knows, and their parameters:
 {known}
 
+Graphs that it knows (--graph NAME prints one): {", ".join(GRAPHS)}
+
+Models that it knows:
+{models}
+
 What came and went: GET {base_url}/_sandbox/ledger
 Ask for faults:     POST {base_url}/_sandbox/faults  [{{"call": "run", "do": "status", "status": 502, "every": 3}}]
-Change a cluster:   POST {base_url}/_sandbox/clusters  {{"name": "GPU-4090", "active": false}}"""
+Change a cluster:   POST {base_url}/_sandbox/clusters  {{"name": "GPU-4090", "active": false}}
+Forget uploads:     POST {base_url}/_sandbox/forget  {{}}, or {{"filename": "…"}} for one of them"""

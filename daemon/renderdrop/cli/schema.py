@@ -13,14 +13,23 @@ class Shape(StrEnum):
 
     SETTINGS = "settings"
     SIDECAR = "sidecar"
+    TICKET = "ticket"
 
 
-def schema(shape: Annotated[Shape, typer.Argument(help="Of renderdrop.toml, or of the JSON beside results.")]) -> None:
-    """Print the JSON Schema of the settings or the sidecar."""
+def schema(
+    shape: Annotated[
+        Shape, typer.Argument(help="Of renderdrop.toml, of the JSON beside results, or of what lies beside a file.")
+    ],
+) -> None:
+    """Print the JSON Schema of the settings, the sidecar or tickets."""
     if shape is Shape.SETTINGS:
         from renderdrop.settings import settings_schema
 
         as_json(settings_schema())
+    elif shape is Shape.TICKET:
+        from renderdrop.intake.ticket import ticket_schema
+
+        as_json(ticket_schema())
     else:
         from renderdrop.model.sidecar import sidecar_schema
 

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from renderdrop.cli.jobs import doing, row
+from renderdrop.cli.jobs import doing, row, waiting
 from renderdrop.cli.opening import Config, job_named, ledger_of, opened, require_ledger
-from renderdrop.cli.paper import as_json, fact
+from renderdrop.cli.paper import as_json, fact, parameter
 from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from renderdrop.model.job import Job, Step
+    from renderdrop.model.job import Job, Source, Step
 
 
 def show(
@@ -28,10 +28,11 @@ def show(
     with engine.view(path) as conn:
         found = job_named(conn, job)
         steps = queries.steps(conn, found.id)
+        others = [other.id for other in queries.siblings(conn, found.arrival) if other.id != found.id]
     if json:
-        as_json(_whole(found, steps))
+        as_json(_whole(found, steps, others))
     else:
-        _tell(found, steps)
+        _tell(found, steps, others)
 
 
 def next_steps(job: "Job") -> list[str]:
@@ -51,16 +52,20 @@ def next_steps(job: "Job") -> list[str]:
     if job.state in (State.FAILED, State.CANCELLED):
         if job.paid:
             return [f"{again} fetches the result, which is paid for already."]
+        does = "renders it again" if job.waiting_for is None else "brings its files back, to be looked at again"
+        what = "its source" if len(job.sources) == 1 else "its files"
         if job.source.place in ("done", "failed"):
-            back = f"moving its source from {job.source.place}/ back to inbox/"
-            return [f"{again} renders it again; {back} does the same as a new job."]
-        return [f"{again} renders it again, if its source is still there."]
+            back = f"moving {what} from {job.source.place}/ back to inbox/"
+            return [f"{again} {does}; {back} does the same as a new job."]
+        return [f"{again} {does}, if {what} {'is' if len(job.sources) == 1 else 'are'} still there."]
+    if waiting(job):
+        return [f"Once that is there it goes on by itself. {away}"]
     billed = " (the platform may go on and bill it)" if job.state in (State.SUBMITTING, State.SUBMITTED) else ""
     return [f"The daemon carries it on. {away.rstrip('.')}{billed}."]
 
 
-def _whole(job: "Job", steps: "Sequence[Step]") -> dict[str, Any]:
-    from renderdrop.model.sidecar import task_id
+def _whole(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> dict[str, Any]:
+    from renderdrop.model.sidecar import short, task_id
 
     folder = f"{job.folder}/" if job.folder else ""
     return row(job) | {
@@ -71,13 +76,26 @@ def _whole(job: "Job", steps: "Sequence[Step]") -> dict[str, Any]:
         "workflow_id": job.workflow_id,
         "version_id": job.version_id,
         "params": dict(job.params),
+        "params_from": _origins(job),
+        "bundle": job.bundle,
+        "waiting_for": job.waiting_for if waiting(job) else None,
+        "label": job.wishes.label or None,
+        "same_files": list(others),
+        "duplicate_of": job.duplicate_of,
+        "derived_from": job.derived_from,
+        "graph_sha256": job.sent.graph_sha256,
+        "constants": [
+            {"input": c.input, "name": c.name, "size": c.size, "sha256": c.sha256} for c in job.sent.constants
+        ],
+        "notes": list(job.wishes.notes),
         "sources": [
             {
                 "input": s.input, "path": s.path, "size": s.size, "sha256": s.sha256, "place": s.place.value,
-                "stored": s.stored,
+                "stored": s.stored, "role": s.role.value,
             }
-            for s in job.sources
+            for s in job.inputs
         ],
+        "tickets": [{"path": t.path, "size": t.size, "place": t.place.value, "stored": t.stored} for t in job.tickets],
         "submissions": [
             {
                 "at": s.at, "cluster": s.cluster, "task_id": task_id(s.task_id),
@@ -92,7 +110,8 @@ def _whole(job: "Job", steps: "Sequence[Step]") -> dict[str, Any]:
         "outputs_detail": [
             {
                 "file": folder + o.file if o.file is not None else None, "node_id": o.node_id, "title": o.title,
-                "url": o.url, "size": o.size, "sha256": o.sha256, "media_type": o.media_type, "fetched": o.fetched,
+                "url": short(o.url), "size": o.size, "sha256": o.sha256, "media_type": o.media_type,
+                "fetched": o.fetched,
             }
             for o in job.outputs
         ],
@@ -110,25 +129,44 @@ def _times(job: "Job") -> dict[str, str | None]:
     }  # fmt: skip
 
 
-def _tell(job: "Job", steps: "Sequence[Step]") -> None:
+def _origins(job: "Job") -> dict[str, str]:
+    from renderdrop.model.wishes import ROUTE
+
+    return {name: job.wishes.origins.get(name, ROUTE) for name in job.params}
+
+
+def _tell(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> None:
     from renderdrop.model.units import spoken_size
 
     fact("job", job.id)
     fact("route", f"{job.route} ({job.kind})")
     fact("state", job.state.value)
-    fact("error" if job.state is State.FAILED else "note", job.error)
-    fact("workflow", f"{job.workflow_id}, version {job.version_id or 'newest'}")
+    fact("error" if job.state is State.FAILED else "note", waiting(job) or job.error)
+    if job.kind == "app":
+        fact("workflow", f"{job.workflow_id}, version {job.version_id or 'newest'}")
+    else:
+        fact(job.kind, job.workflow_id)
+    fact("graph sha256", job.sent.graph_sha256)
+    fact("bundle", job.bundle)
+    fact("combination", job.wishes.label)
+    fact("same files", ", ".join(others))
+    fact("derived from", job.derived_from)
+    fact("duplicate of", job.duplicate_of)
     fact("cluster", job.cluster)
     fact("task", job.task_id)
     fact("progress", doing(job))
     fact("node", job.node if job.state is State.SUBMITTED else None)
-    for name, value in job.params.items():
-        fact(f"param {name}", str(value))
-    for source in job.sources:
-        where = source.place.value
-        if source.stored is not None and source.stored != source.path and source.place.value in ("done", "failed"):
-            where += f" as {source.stored}"
-        fact(f"source {source.input}", f"{source.path} ({spoken_size(source.size)}; now: {where})")
+    for name, origin in _origins(job).items():
+        parameter(name, job.params[name], origin)
+    for source in job.inputs:
+        sent = "" if source.role.value == "file" else "; its content is the parameter"
+        fact(f"source {source.input}".rstrip(), f"{source.path} ({spoken_size(source.size)}; {_now(source)}{sent})")
+    for ticket in job.tickets:
+        fact("ticket", f"{ticket.path} ({spoken_size(ticket.size)}; {_now(ticket)})")
+    for constant in job.sent.constants:
+        fact(f"constant {constant.input}", f"{constant.name} ({spoken_size(constant.size)})")
+    for note in job.wishes.notes:
+        fact("warning", note)
     folder = f"{job.folder}/" if job.folder else ""
     for output in job.outputs:
         size = f"{spoken_size(output.size)}, " if output.size is not None else ""
@@ -147,3 +185,9 @@ def _tell(job: "Job", steps: "Sequence[Step]") -> None:
         fact(f"history {step.at}", f"{way}: {step.note}" if step.note else way)
     for step_ahead in next_steps(job):
         fact("next", step_ahead)
+
+
+def _now(source: "Source") -> str:
+    """Where a file is, for people: "now: done as a-2.png"."""
+    moved = source.stored not in (None, source.path) and source.place.value in ("done", "failed")
+    return f"now: {source.place.value}" + (f" as {source.stored}" if moved else "")

@@ -15,8 +15,19 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from renderdrop.delivery.fetch import Fetch
-from renderdrop.delivery.naming import Plan, alike, base_name, output_extension, plan
+from renderdrop.delivery.chain import Chain
+from renderdrop.delivery.fetch import Fetch, Fetched
+from renderdrop.delivery.naming import (
+    Plan,
+    alike,
+    base_name,
+    moved_name,
+    moved_names,
+    names_on_the_way,
+    output_extension,
+    plan,
+    stored_path,
+)
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model import sidecar
@@ -24,8 +35,9 @@ from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import PlatformDown, ShareOffline, Temporary, Undeliverable
 from renderdrop.model.job import Job, Output, Place
 from renderdrop.model.lifecycle import State
-from renderdrop.model.names import split_ext
+from renderdrop.model.names import numbered
 from renderdrop.model.route import Route
+from renderdrop.platform.data_uri import is_data_uri
 from renderdrop.platform.results import Missing
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.hands import Hands
@@ -33,7 +45,7 @@ from renderdrop.runtime.troubles import PLATFORM, Troubles
 from renderdrop.share.marker import Folders, online
 from renderdrop.share.publish import Like, names_in, publish, stage, unstage, write_staged
 from renderdrop.share.source import open_source
-from renderdrop.share.staged import has, published, withdraw
+from renderdrop.share.staged import copy_published, has, published, withdraw
 
 log = structlog.get_logger()
 
@@ -63,11 +75,13 @@ class Deliver:
         self._ended = ended
         self._routes: dict[str, Route] = {}
         self._naming = asyncio.Lock()
+        self._chain = Chain(ledger, clock)
         self.stopped = False
 
     def set_routes(self, routes: tuple[Route, ...]) -> None:
         """The routes whose jobs are delivered from now on."""
         self._routes = {route.name: route for route in routes}
+        self._chain.set_routes(self._routes)
 
     async def round(self) -> None:
         """Take up as many rendered jobs as there are hands."""
@@ -117,7 +131,10 @@ class Deliver:
         )
 
     async def _fetch_one(self, route: Route, job: Job, output: Output, staging: Path) -> Output:
-        got = await self._fetch.output(output, staging / staged_name(output), route.max_output)
+        if job.duplicate_of is not None:
+            got = await self._copy_earlier(route, job.duplicate_of, output, staging)
+        else:
+            got = await self._fetch.output(output, staging / staged_name(output), route.max_output)
         fetched = replace(output, fetched=True, size=got.size, sha256=got.sha256, media_type=got.media_type)
         await self._ledger.write(
             lambda c: moves.record_output(
@@ -127,8 +144,27 @@ class Deliver:
         log.info("output_fetched", job=job.id, route=route.name, task=job.task_id, size=got.size)
         return fetched
 
+    async def _copy_earlier(self, route: Route, job_id: str, output: Output, staging: Path) -> Fetched:
+        """The same output of the job that had rendered the very same. Raises Undeliverable when it is not there."""
+        earlier = await self._ledger.read(lambda c: queries.job(c, job_id))
+        same = next((o for o in earlier.outputs if o.position == output.position), None) if earlier else None
+        if earlier is None or same is None or same.file is None or same.size is None or same.sha256 is None:
+            raise Undeliverable(
+                f"job {job_id}, whose result it was to share, is not known any more; `retry` renders it"
+            )
+        path, place = staging / staged_name(output), (earlier.folder, same.file)
+        if not await asyncio.to_thread(copy_published, route.outbox, *place, path, same.size, same.sha256):
+            raise Undeliverable(
+                f"the earlier result {same.file}, which it was to share, has been taken away; `retry` renders it"
+            )
+        return Fetched(same.size, same.sha256, same.media_type)
+
     async def _publish_all(self, route: Route, job: Job, staging: Path, like: Like) -> Job:
         """Every output and the sidecar under their names. A name that somebody took meanwhile: other names for all."""
+        if job.base is not None and any(output.file is None for output in job.outputs):
+            # The name under which the end of the chain was told of an earlier failure, and not one of these results'.
+            await self._chain.take_back(route, job)
+            job = replace(job, base=None)
         while True:
             if job.base is None:
                 job = await self._name(route, job)
@@ -146,7 +182,7 @@ class Deliver:
 
     async def _publish_sidecar(self, route: Route, job: Job, staging: Path, like: Like) -> None:
         name = f"{job.base}.json"
-        data = sidecar.write(job, success=True, delivered=self._clock.text())
+        data = sidecar.write(job, success=True, delivered=self._clock.text(), model=route.model)
         await asyncio.to_thread(write_staged, staging / "sidecar", data, like)
         try:
             await asyncio.to_thread(publish, route.outbox, staging / "sidecar", job.folder, name, like)
@@ -157,21 +193,20 @@ class Deliver:
 
     async def _name(self, route: Route, job: Job) -> Job:
         """Choose free names and commit them, before anything bears them."""
-        name = job.source.path.rpartition("/")[2]
         base = base_name(
-            route.output_name, stem=split_ext(name)[0], route=route.name, job=job.id, task=job.task_id or "",
-            date=self._clock.now().astimezone().date().isoformat(), workflow=job.workflow_id,
+            route.output_name, stem=job.stem, route=route.name, job=job.id, task=job.task_id or "",
+            date=self._clock.now().astimezone().date().isoformat(), workflow=job.workflow_id, label=job.wishes.label,
         )  # fmt: skip
         extensions = [output_extension(o.url, o.media_type) for o in job.outputs]
-        moved = name if route.after == "move" else None
+        moved = moved_names(job) if route.after == "move" else []
         async with self._naming:
-            in_outbox = await asyncio.to_thread(_names_like, base, route.outbox, job.folder)
-            in_done = await asyncio.to_thread(_names_like, name, route.done, job.folder) if moved else []
+            in_outbox = await asyncio.to_thread(_names_like, [base], route.outbox, job.folder)
+            in_done = await asyncio.to_thread(_names_like, moved, route.done, job.folder)
             reserved = await self._ledger.read(lambda c: queries.reserved_bases(c, route.name, job.folder, job.id))
-            to_done = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, Place.DONE, job.id))
-            in_done += [path.rpartition("/")[2] for path in to_done if path.rpartition("/")[0] == job.folder]
-            chosen = plan(base, extensions, source=moved, outbox=in_outbox, done=in_done, reserved=reserved)
-            await self._ledger.write(lambda c: _commit_names(c, job, chosen))
+            to_done = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, Place.DONE, job.arrival))
+            in_done += names_on_the_way(to_done, job.folder)
+            chosen = plan(base, extensions, sources=moved, outbox=in_outbox, done=in_done, reserved=reserved)
+            await self._ledger.write(lambda c: _commit_names(c, job, chosen, bool(moved)))
         outputs = tuple(replace(o, file=f) for o, f in zip(job.outputs, chosen.files, strict=True))
         return replace(job, base=chosen.base, outputs=outputs)
 
@@ -190,8 +225,9 @@ class Deliver:
     async def _finish(self, route: Route, job: Job, staging: Path) -> None:
         at = self._clock.text()
         delivered = await self._ledger.write(
-            lambda c: moves.move(
-                c, job.id, State.RENDERED, State.DELIVERED, at, job.base or "", delivered_at=at, error=None
+            lambda c: (
+                moves.move(c, job.id, State.RENDERED, State.DELIVERED, at, job.base or "", delivered_at=at, error=None)
+                and _forget_data(c, job)
             )
         )
         self._fetch.forget(staging)
@@ -231,18 +267,28 @@ def staged_name(output: Output) -> str:
     return f"output-{output.position}"
 
 
-def _commit_names(c: Connection, job: Job, chosen: Plan) -> None:
+def _commit_names(c: Connection, job: Job, chosen: Plan, moved: bool) -> None:
     moves.change(c, job.id, State.RENDERED, job.updated, base=chosen.base)
     for output, file in zip(job.outputs, chosen.files, strict=True):
         moves.record_output(c, job.id, output.position, file=file)
-    if chosen.source is not None:
-        stored = f"{job.folder}/{chosen.source}" if job.folder else chosen.source
-        moves.record_source(c, job.id, job.source.path, stored=stored)
+    for source in (s for s in job.sources if moved and s.place is Place.INBOX):
+        name = numbered(moved_name(job, source), chosen.number)
+        # For every job of these files: whichever of them puts it away, the file goes to one place.
+        moves.relocate(c, job, source, stored=stored_path(job, source, name))
 
 
-def _names_like(name: str, root: Path, folder: str) -> list[str]:
-    """The names of a folder that could stand in the way of `name`; chosen here, in a thread, out of perhaps 100,000."""
-    return alike(name, names_in(root, folder))
+def _forget_data(c: Connection, job: Job) -> bool:
+    """Results that came inside the answer need not stay in the ledger now that they are files."""
+    for output in job.outputs:
+        if is_data_uri(output.url):
+            moves.record_output(c, job.id, output.position, url=sidecar.short(output.url))
+    return True
+
+
+def _names_like(names: list[str], root: Path, folder: str) -> list[str]:
+    """The names of a folder that could stand in the way; chosen here, in a thread, out of perhaps 100,000."""
+    taken = names_in(root, folder) if names else []
+    return [other for name in names for other in alike(name, taken)]
 
 
 def _owner(root: Path, folder: str, name: str) -> str | None:

@@ -7,25 +7,31 @@ is never run again for it, it is only filed later.
 
 import asyncio
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy import Connection
 
-from renderdrop.delivery.naming import free_to_store
+from renderdrop.delivery.chain import Chain
+from renderdrop.delivery.naming import free_to_store, moved_name, moved_names, names_on_the_way, stored_path
 from renderdrop.delivery.tidy import tidy
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model import sidecar
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import ShareOffline
-from renderdrop.model.job import Job, Place, Source
-from renderdrop.model.lifecycle import State
+from renderdrop.model.job import Job, Place, Role, Source
+from renderdrop.model.lifecycle import ENDS, State
 from renderdrop.model.names import notices, shown
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.troubles import Troubles
+from renderdrop.share.leftovers import clear_folder
 from renderdrop.share.marker import Folders, online
 from renderdrop.share.publish import Archived, Like, archive, names_in, publish, remove, stage, unstage, write_staged
 
@@ -44,7 +50,9 @@ class FileAway:
         self._hands = hands
         self._routes: dict[str, Route] = {}
         self._untidy: set[str] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._naming = asyncio.Lock()
+        self._chain = Chain(ledger, clock)
         self.stuck: set[str] = set()
         """Jobs whose sources could not be filed several times in a row: ended, but somebody should look."""
         self.stopped = False
@@ -53,6 +61,7 @@ class FileAway:
         """The routes whose sources are archived from now on."""
         self._routes = {route.name: route for route in routes}
         self._untidy = set(self._routes)
+        self._chain.set_routes(self._routes)
 
     async def round(self) -> None:
         """Take up as many ended jobs as there are hands."""
@@ -77,15 +86,22 @@ class FileAway:
             pass  # the intake tells of it; the next round tries again
 
     async def _file(self, route: Route, job: Job) -> None:
+        # One after the other where several jobs share their files: each has to know what the one before did with them.
+        turn = self._turns.setdefault(job.arrival, asyncio.Lock())
+        had_to_wait = turn.locked()
+        async with turn:
+            now = await self._ledger.read(lambda c: queries.job(c, job.id)) if had_to_wait else job
+            if now is not None and now.state in ENDS:
+                await self._file_in_turn(route, now)
+
+    async def _file_in_turn(self, route: Route, job: Job) -> None:
         try:
             await asyncio.to_thread(online, Folders(route.inbox, route.outbox, route.done, route.failed))
             like = await asyncio.to_thread(Like.of, route.inbox)
-            for source in job.sources:
-                if not source.filed:
-                    if job.state is State.DELIVERED:
-                        await self._archive(route, job, source, like)
-                    else:
-                        await self._tell_failure(route, job, source, like)
+            if job.state is State.DELIVERED:
+                await self._archive_all(route, job, like)
+            else:
+                await self._tell_failure(route, job, like)
             self._hands.forget(job.id)
             self.stuck.discard(job.id)
         except ShareOffline as fault:
@@ -97,92 +113,206 @@ class FileAway:
             if failures == 1:
                 log.warning("archive_waits", job=job.id, route=route.name, reason=fault.sentence)
 
-    async def _archive(self, route: Route, job: Job, source: Source, like: Like) -> None:
-        if route.after == "keep":
-            await self._filed(job, source, Place.INBOX)
-            return
-        if route.after == "delete":
-            outcome = await asyncio.to_thread(remove, route.inbox, source.path, source.size, source.mtime_ns)
-            await self._filed(job, source, Place.DELETED if outcome == "moved" else Place.GONE, outcome)
-            return
-        stored = source.stored or source.path
-        while True:
-            try:
-                outcome = await asyncio.to_thread(
-                    archive, route.inbox, source.path, route.done, stored, source.size, source.mtime_ns, like
-                )
-                break
-            except FileExistsError:
-                stored = await self._choose(route, job, source, Place.DONE)
-        await self._filed(job, source, Place.DONE if outcome == "moved" else Place.GONE, outcome, stored)
+    async def _archive_all(self, route: Route, job: Job, like: Like) -> None:
+        others = await self._ledger.read(lambda c: queries.siblings(c, job.arrival))
+        # What another job of these files may want for a `retry` is not deleted.
+        moved = route.after == "move" or (
+            route.after == "delete" and any(other.state is not State.DELIVERED for other in others)
+        )
+        ends: list[_End] = []
+        for source in [source for source in job.sources if not source.filed]:
+            if source.place is not Place.INBOX:
+                ends.append(_End(source, source.place))  # another job of these files has put it away
+            elif moved:
+                job, outcome = await self._move(route, job, source, Place.DONE, like)
+                ends.append(_End(source, Place.DONE if outcome == "moved" else Place.GONE, outcome))
+            elif route.after == "keep":
+                ends.append(_End(source, Place.INBOX))
+            else:
+                outcome = await asyncio.to_thread(remove, route.inbox, source.path, source.size, source.mtime_ns)
+                ends.append(_End(source, Place.DELETED if outcome == "moved" else Place.GONE, outcome))
+        if job.in_folder and route.after != "keep":
+            await self._clear(route, job, route.done if moved else None)
+        await asyncio.to_thread(unstage, route.outbox, job.id)  # where a crash came right after the delivery
+        await self._filed(job, ends)
 
-    async def _tell_failure(self, route: Route, job: Job, source: Source, like: Like) -> None:
-        """The source to failed/, with its two notices beside it. Both are ready before the source moves, so that
-        the three appear together, the sentence for people last."""
-        if source.place is not Place.INBOX:
-            await self._filed(job, source, source.place)  # it never came back from where an earlier run had put it
-            return
+    async def _tell_failure(self, route: Route, job: Job, like: Like) -> None:
+        """The sources to failed/, with two notices beside each (or beside their folder), the sentence for people last.
+
+        Where another job of the same files was delivered, the sources go to done/ with that one; where one has failed
+        before, they are in failed/ already. Then the notices alone appear, named after this job's part."""
+        others = await self._ledger.read(lambda c: queries.siblings(c, job.arrival))
+        stays = any(other.state is State.DELIVERED for other in others)
         staging = await asyncio.to_thread(stage, route.outbox, job.id, like)
-        await asyncio.to_thread(write_staged, staging / "json", sidecar.write(job, success=False), like)
+        if not stays and _names_are_open(job, others):
+            job = await self._choose(route, job, Place.FAILED)
+        elif len(others) > 1 and all(source.told is None for source in job.sources):
+            job = await self._choose_part(route, job)
+        ends: list[_End] = []
+        told: set[str] = set()
+        for source in [source for source in job.sources if not source.filed]:
+            end = _End(source, source.place)
+            if source.place is Place.INBOX and not stays:
+                job, outcome = await self._move(route, job, source, Place.FAILED, like)
+                end = _End(source, Place.FAILED if outcome == "moved" else Place.GONE, outcome)
+            ends.append(end)
+            # Nothing is said of a file that somebody took away, or put another one in its place.
+            notice = _of(job, source).told if end.place is not Place.GONE else None
+            if notice is not None and notice not in told:
+                await self._publish_notices(route, job, source, notice, staging, like)
+                told.add(notice)
+        if job.in_folder and not stays:
+            await self._clear(route, job, route.failed)
+        await asyncio.to_thread(unstage, route.outbox, job.id)
+        await self._chain.tell(route, job)
+        await self._filed(job, ends)
+
+    async def _publish_notices(
+        self, route: Route, job: Job, source: Source, told: str, staging: Path, like: Like
+    ) -> None:  # fmt: skip
+        data = sidecar.write(job, success=False, model=route.model)
+        await asyncio.to_thread(write_staged, staging / "json", data, like)
         await asyncio.to_thread(write_staged, staging / "txt", sentence(job, source).encode(), like)
-        stored = source.stored or await self._choose(route, job, source, Place.FAILED)
+        folder = told.rpartition("/")[0]
+        txt, json = notices(told)
+        for staged, notice in (("json", json), ("txt", txt)):
+            try:
+                await asyncio.to_thread(
+                    publish, route.failed, staging / staged, folder, os.path.basename(notice), like
+                )  # fmt: skip
+            except FileExistsError:
+                pass  # told before a crash came between
+
+    async def _move(
+        self, route: Route, job: Job, source: Source, place: Place, like: Like
+    ) -> tuple[Job, Archived]:  # fmt: skip
+        """Bring one source to done/ or failed/; the job as it is then, with other names where those were taken."""
+        root = route.failed if place is Place.FAILED else route.done
         while True:
+            stored = _of(job, source).stored or source.path
             try:
                 outcome = await asyncio.to_thread(
-                    archive, route.inbox, source.path, route.failed, stored, source.size, source.mtime_ns, like
+                    archive, route.inbox, source.path, root, stored, source.size, source.mtime_ns, like
                 )
-                break
             except FileExistsError:
-                stored = await self._choose(route, job, source, Place.FAILED)
-        if outcome == "moved":
-            folder = stored.rpartition("/")[0]
-            txt, json = notices(stored)
-            for staged, notice in (("json", json), ("txt", txt)):
-                try:
-                    await asyncio.to_thread(
-                        publish, route.failed, staging / staged, folder, os.path.basename(notice), like
-                    )  # fmt: skip
-                except FileExistsError:
-                    pass  # told before a crash came between
-        await self._filed(job, source, Place.FAILED if outcome == "moved" else Place.GONE, outcome, stored)
-        await asyncio.to_thread(unstage, route.outbox, job.id)
+                job = await self._choose(route, job, place)
+                continue
+            there = replace(_of(job, source), place=place if outcome == "moved" else Place.GONE, stored=stored)
+            return _with(job, [there]), outcome
 
-    async def _choose(self, route: Route, job: Job, source: Source, place: Place) -> str:
-        """A free path below done/ or failed/, committed before the source goes there."""
-        folder, slash, name = source.path.rpartition("/")
-        root = route.failed if place is Place.FAILED else route.done
+    async def _choose(self, route: Route, job: Job, place: Place) -> Job:
+        """Free names below done/ or failed/, numbered alike, committed before the sources go there, for every job of
+        these files; in failed/ this job's notices are named after them. What is already there keeps its name."""
         async with self._naming:
-            taken = await asyncio.to_thread(names_in, root, folder)
-            reserved = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, place, job.id))
-            taken += [path.rpartition("/")[2] for path in reserved if path.rpartition("/")[0] == folder]
-            stored = folder + slash + free_to_store(name, taken)
-            await self._ledger.write(lambda c: moves.record_source(c, job.id, source.path, stored=stored))
-        return stored
+            free = await self._free(route, job, place, moved_names(job))
+            chosen = [
+                replace(s, stored=stored_path(job, s, free[moved_name(job, s)]))
+                for s in job.sources
+                if not s.filed and s.place is Place.INBOX
+            ]
+            if place is Place.FAILED:
+                chosen = [s if s.role is Role.TICKET else replace(s, told=_whole(job, s)) for s in chosen]
 
-    async def _filed(
-        self, job: Job, source: Source, place: Place, outcome: Archived = "moved", stored: str | None = None
-    ) -> None:
+            def commit(c: Connection) -> None:
+                for s in chosen:
+                    moves.relocate(c, job, s, stored=s.stored)
+                    moves.record_source(c, job.id, s.path, told=s.told)
+
+            await self._ledger.write(commit)
+        return _with(job, chosen)
+
+    async def _choose_part(self, route: Route, job: Job) -> Job:
+        """Free names in failed/ for what is to be said of one of several jobs of these files, committed at once."""
+        names = {s.path: f"{moved_name(job, s)}.{job.wishes.label or job.id}" for s in job.inputs}
+        async with self._naming:
+            free = await self._free(route, job, Place.FAILED, list(dict.fromkeys(names.values())))
+            below = f"{job.folder}/" if job.folder else ""
+            chosen = [replace(s, told=f"{below}{free[names[s.path]]}") for s in job.inputs]
+
+            def commit(c: Connection) -> None:
+                for s in chosen:
+                    moves.record_source(c, job.id, s.path, told=s.told)
+
+            await self._ledger.write(commit)
+        return _with(job, chosen)
+
+    async def _free(self, route: Route, job: Job, place: Place, names: list[str]) -> dict[str, str]:
+        root = route.failed if place is Place.FAILED else route.done
+        taken = await asyncio.to_thread(names_in, root, job.folder)
+        on_the_way = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, place, job.arrival))
+        return dict(
+            zip(names, free_to_store(names, [*taken, *names_on_the_way(on_the_way, job.folder)]), strict=True)
+        )  # fmt: skip
+
+    async def _clear(self, route: Route, job: Job, root: Path | None) -> None:
+        """What is left of a folder bundle's folder: litter goes along, empty folders go."""
+        moved = next((s for s in job.sources if s.stored is not None), None)
+        target = _whole(job, moved) if moved is not None else job.bundle
+        await asyncio.to_thread(clear_folder, route.inbox, job.bundle or "", root, target or "")
+
+    async def _filed(self, job: Job, ends: Sequence["_End"]) -> None:
         def filed(c: Connection) -> None:
-            where = {"stored": stored} if place in (Place.DONE, Place.FAILED) and stored is not None else {}
-            moves.record_source(c, job.id, source.path, place=place, filed=True, **where)
+            for end in ends:
+                where = {"stored": _of(job, end.source).stored} if end.place in (Place.DONE, Place.FAILED) else {}
+                moves.relocate(c, job, end.source, place=end.place, **where)
+                moves.record_source(c, job.id, end.source.path, filed=True)
 
         await self._ledger.write(filed)
-        bound = log.bind(job=job.id, route=job.route, path=source.path)
-        if outcome == "changed":
-            bound.info("source_replaced", reason="another file lies in its place by now; it is taken as a new one")
-        elif outcome == "gone":
-            bound.info("source_gone", reason="somebody took it out of the inbox")
-        else:
-            bound.info("source_filed", place=place)
+        for end in ends:
+            bound = log.bind(job=job.id, route=job.route, path=end.source.path)
+            if end.outcome == "changed":
+                bound.info("source_replaced", reason="another file lies in its place by now; it is taken as a new one")
+            elif end.outcome == "gone":
+                bound.info("source_gone", reason="somebody took it out of the inbox")
+            else:
+                bound.info("source_filed", place=end.place)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where a source, as it was, has come to."""
+
+    source: Source
+    place: Place
+    outcome: Archived = "moved"
+
+
+def _of(job: Job, source: Source) -> Source:
+    """A source as its job has it by now."""
+    return next(s for s in job.sources if s.path == source.path)
+
+
+def _with(job: Job, changed: Sequence[Source]) -> Job:
+    """The job with these sources in place of what they were."""
+    by_path = {s.path: s for s in changed}
+    return replace(job, sources=tuple(by_path.get(s.path, s) for s in job.sources))
+
+
+def _whole(job: Job, source: Source) -> str:
+    """What was moved with a source, below done/ or failed/: itself, or its bundle's folder."""
+    stored = source.stored or source.path
+    inside = len(source.path) - len(job.bundle or "") if job.in_folder else 0
+    return stored[: len(stored) - inside]
+
+
+def _names_are_open(job: Job, others: Sequence[Job]) -> bool:
+    """Whether the files still lie in the inbox and no job of theirs has chosen where in failed/ they go."""
+    at_home = {s.path for s in job.sources if s.place is Place.INBOX and not s.filed}
+    return bool(at_home) and not any(s.told for other in others for s in other.sources if s.path in at_home)
 
 
 def sentence(job: Job, source: Source) -> str:
     """The notice for whoever dropped the file: what happened, what to do, the job."""
-    name = shown(source.path.rpartition("/")[2])
+    name = shown(moved_name(job, source))
     what = "was cancelled" if job.state is State.CANCELLED else "could not be rendered"
+    if job.wishes.label:
+        what = f"({shown(job.wishes.label)}) {what}"
     reason = (job.error or "no reason is known").rstrip(".")
+    thing = "the folder" if job.in_folder else "the file" if len(job.sources) == 1 else "its files"
     if job.paid:
         do = f"The render itself is done and paid for: `renderdrop retry {job.id}` fetches it without paying again."
+    elif job.wishes.label:
+        do = f"When that is put right, `renderdrop retry {job.id}` runs this one again."
     else:
-        do = "When that is put right, move the file back into the inbox: that is a fresh try."
+        do = f"When that is put right, move {thing} back into the inbox: that is a fresh try."
     return f"{name} {what}: {reason}.\n{do}\nJob {job.id}, route {job.route}.\n"

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from renderdrop.model.job import Job, Source
 from renderdrop.model.media import extension
 from renderdrop.model.names import NOTICE_JSON, clean, cut, fold, notices, numbered, split_ext
 
@@ -22,26 +23,31 @@ _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The names of one delivery, all bare. `source`: the source's name in done/ (None: it is not moved there)."""
+    """The names of one delivery, all bare. `number`: what its sources are numbered with in done/."""
 
     base: str
     files: tuple[str, ...]
     sidecar: str
-    source: str | None
+    number: int
 
 
-def base_name(pattern: str, *, stem: str, route: str, job: str, task: str, date: str, workflow: str) -> str:
-    """`output_name` filled in. The stem is the dropped file's own and stays as it is; what others chose is cleaned."""
+def base_name(
+    pattern: str, *, stem: str, route: str, job: str, task: str, date: str, workflow: str, label: str = ""
+) -> str:
+    """`output_name` filled in. The stem is the dropped file's own and stays as it is; what others chose is cleaned.
+    A label, which tells a matrix's combinations apart, comes behind it."""
     values = {
         "stem": stem, "route": clean(route), "job": job, "task": clean(task, "task"), "date": date,
         "workflow": clean(workflow, "workflow"),
     }  # fmt: skip
-    base = re.sub(r"\{(\w+)\}", lambda m: values[m[1]], pattern).lstrip(".")
-    return base or stem
+    base = re.sub(r"\{(\w+)\}", lambda m: values[m[1]], pattern).lstrip(".") or stem
+    return f"{base}_{label}" if label else base
 
 
 def output_extension(url: str, media_type: str | None) -> str:
     """An output's extension with its dot: from the name in its URL, else from its media type, else none."""
+    if url[:5].lower() == "data:":
+        return extension(media_type or "")
     try:
         parts = urlsplit(url)
         names = [*parse_qs(parts.query).get("filename", []), unquote(parts.path)]
@@ -58,13 +64,13 @@ def plan(
     base: str,
     extensions: Sequence[str],
     *,
-    source: str | None,
+    sources: Sequence[str] = (),
     outbox: Collection[str],
     done: Collection[str],
     reserved: Collection[str] = (),
 ) -> Plan:
     """The first free names. `outbox` and `done` hold the names that are taken there, folded or not; `reserved` the
-    base names that other deliveries have chosen already. `source` is None where the source is not moved."""
+    base names that other deliveries have chosen already. `sources` are the names that are moved to done/ with it."""
     tails = _tails(extensions)
     longest = max([*tails, SIDECAR, ".error.json"], key=len)
     taken, stems = {fold(n) for n in outbox}, {fold(split_ext(n)[0]) for n in outbox if split_ext(n)[1]}
@@ -73,13 +79,12 @@ def plan(
         suffix = f"-{n}" if n > 1 else ""
         this = cut(base, suffix + longest).removesuffix(longest)
         files = tuple(this + tail for tail in tails)
-        stored = None if source is None else numbered(source, n)
         # By what we put together and not by a file's last dot: that may be the base's own, and then no number helps.
         bases = {fold(this), *(fold(this + split_ext(f"x{tail}")[0][1:]) for tail in tails)}
         if bases & (stems | held) or any(fold(f) in taken for f in (*files, this + SIDECAR)):
             continue
-        if stored is None or fold(stored) not in taken_done:
-            return Plan(this, files, this + SIDECAR, stored)
+        if not any(fold(numbered(source, n)) in taken_done for source in sources):
+            return Plan(this, files, this + SIDECAR, n)
     raise AssertionError("count() does not end")
 
 
@@ -89,14 +94,36 @@ def alike(name: str, taken: Collection[str]) -> list[str]:
     return [other for other in taken if fold(other).startswith(begin)]
 
 
-def free_to_store(source: str, taken: Collection[str]) -> str:
-    """The first name under which a source and both of its notices are free in failed/."""
+def free_to_store(sources: Sequence[str], taken: Collection[str]) -> list[str]:
+    """The first names under which a job's sources and the notices of each are free in failed/, numbered alike."""
     folded = {fold(n) for n in taken}
     for n in count(1):
-        name = _noted(source, n)
-        if not any(fold(f) in folded for f in (name, *notices(name))):
-            return name
+        names = [_noted(source, n) for source in sources]
+        if not any(fold(f) in folded for name in names for f in (name, *notices(name))):
+            return names
     raise AssertionError("count() does not end")
+
+
+def moved_name(job: Job, source: Source) -> str:
+    """The bare name of what is moved to done/ or failed/ with a source: itself, or its bundle's folder."""
+    return job.name if job.in_folder else source.path.rpartition("/")[2]
+
+
+def moved_names(job: Job) -> list[str]:
+    """What of a job is moved to done/ or failed/, by its bare names: its files and tickets, or its one folder."""
+    return list(dict.fromkeys(moved_name(job, source) for source in job.sources))
+
+
+def names_on_the_way(paths: Collection[str], folder: str) -> list[str]:
+    """The names that will be taken in a folder of done/ or failed/ by sources on their way there."""
+    below = f"{folder}/" if folder else ""
+    return [path[len(below) :].split("/")[0] for path in paths if path.startswith(below)]
+
+
+def stored_path(job: Job, source: Source, name: str) -> str:
+    """Where a source goes below done/ or failed/, when what is moved (`moved_names`) gets this name there."""
+    inside = source.path[len(job.bundle or "") :] if job.in_folder else ""
+    return f"{job.folder}/{name}{inside}" if job.folder else f"{name}{inside}"
 
 
 def _noted(source: str, n: int) -> str:

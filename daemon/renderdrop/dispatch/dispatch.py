@@ -12,40 +12,49 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from renderdrop.dispatch.choose import choose
+from renderdrop.dispatch.choose import Choice, choose
 from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.kinds import Errand
+from renderdrop.dispatch.opened import Opened
+from renderdrop.dispatch.same import Same
 from renderdrop.dispatch.submit import Submit
+from renderdrop.dispatch.upload import Stopping
 from renderdrop.ledger import moves, queries
+from renderdrop.ledger.adopt import disband
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import (
     NotTakeable,
     PlatformDown,
     Refused,
+    RouteDown,
     ShareOffline,
     SourceChanged,
     SourceGone,
     Temporary,
 )
-from renderdrop.model.job import Job, Outcome, Place
+from renderdrop.model.job import Job, Outcome
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
+from renderdrop.model.wishes import params_of
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.troubles import PLATFORM, SUBMISSIONS, Troubles
 from renderdrop.share.marker import Folders, online
-from renderdrop.share.source import SourceFile, open_source
 
 log = structlog.get_logger()
 
 _TRIAL_LOOK: Final = 200
 """Queued jobs among which one is chosen for a trial."""
+_SAME_REST: Final = 2.0
+"""Seconds until a duplicate of a job that is under way is looked at again."""
 _WRITER_REST: Final = 2.0
 """Seconds until a file that somebody opened for writing again, after it settled, is looked at once more."""
 
 
 class Dispatch:
-    """Carries queued jobs to the platform. `submitted` and `ended` wake the stages that come after."""
+    """Carries queued jobs to the platform. `submitted`, `shared` (a duplicate has its results) and `ended` wake the
+    stages that come after."""
 
     def __init__(
         self,
@@ -53,9 +62,11 @@ class Dispatch:
         clock: Clock,
         troubles: Troubles,
         farm: Farm,
+        same: Same,
         submit: Submit,
         hands: Hands,
         submitted: Callable[[], None],
+        shared: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
         self._ledger = ledger
@@ -65,6 +76,8 @@ class Dispatch:
         self._submit = submit
         self._hands = hands
         self._submitted = submitted
+        self._shared = shared
+        self._same = same
         self._ended = ended
         self._routes: dict[str, Route] = {}
         self._trials: dict[str, set[str]] = {}
@@ -142,17 +155,23 @@ class Dispatch:
             return
         try:
             await asyncio.to_thread(online, Folders(route.inbox, route.outbox, route.done, route.failed))
-            with await asyncio.to_thread(self._open, route, job) as file:
-                if await asyncio.to_thread(file.being_written):
+            with await asyncio.to_thread(Opened.of, route, job, lambda: self.stopped) as files:
+                if await asyncio.to_thread(files.being_written):
                     self._hands.rest(job.id, _WRITER_REST)
                     return
-                submission = await self._begin(route, job)
-                if submission is not None:
-                    await self._submit.send(route, job, submission, file)
+                if route.duplicates == "skip" and not job.wishes.whole and await self._is_known(route, job, files):
+                    return
+                errand = await self._begin(route, job, files)
+                if errand is not None:
+                    await self._submit.send(errand)
+        except Stopping:
+            pass  # nothing was begun
+        except RouteDown as fault:
+            await self._troubles.tell("route", route.name, fault.sentence)
         except ShareOffline as fault:
             await self._troubles.tell("share", route.name, fault.sentence)
         except SourceGone:
-            await self._drop(job, "its file was taken out of the inbox before it was sent")
+            await self._drop(job, "its file (or one of them) was taken out of the inbox before it was sent")
         except SourceChanged:
             await self._drop(job, "its file was changed before it was sent; the new version is taken once it settled")
         except NotTakeable as fault:
@@ -164,40 +183,70 @@ class Dispatch:
             self._hands.rest(job.id, backoff(self._hands.failed(job.id), self._clock.chance()))
             log.info("clusters_unknown", job=job.id, reason=fault.sentence)
 
-    def _open(self, route: Route, job: Job) -> SourceFile:
-        source = job.source
-        file = open_source(route.inbox, source.path)
-        if (file.size, file.mtime_ns) != (source.size, source.mtime_ns):
-            file.close()
-            raise SourceChanged("the file is not the one that settled")
-        return file
+    async def _is_known(self, route: Route, job: Job, files: Opened) -> bool:
+        """Whether an earlier job was asked for the very same: then it gets that one's results, or waits for them."""
+        if await self._same.still_waits(job) is not None:
+            self._hands.rest(job.id, _SAME_REST)
+            return True
+        fingerprint = await self._same.fingerprint(route, job, files)
+        verdict = await self._same.verdict(fingerprint, route, job)
+        at, earlier = self._clock.text(), verdict.result_of
+        if verdict.wait_for is not None:
+            self._hands.rest(job.id, _SAME_REST)
+            why = f"it waits for job {verdict.wait_for}, which was asked for the very same"
+            await self._ledger.write(lambda c: moves.change(c, job.id, State.QUEUED, at, error=why))
+            return True
+        if earlier is None:
+            return False
+        digests = await files.digests()
 
-    async def _begin(self, route: Route, job: Job) -> tuple[int, str] | None:
+        def share(c: Connection) -> bool:
+            for path, sha256 in digests.items():
+                moves.record_source(c, job.id, path, sha256=sha256)
+            return moves.share_results(c, job.id, at, earlier, fingerprint)
+
+        if await self._ledger.write(share):
+            log.info("job_is_a_duplicate", job=job.id, route=route.name, of=earlier.id)
+            self._shared()
+        return True
+
+    async def _begin(self, route: Route, job: Job, files: Opened) -> Errand | None:
         """Choose, and commit the intent. None: the job is not queued any more, or no cluster is active."""
+        params, _ = params_of(route, job.wishes)
         async with self._choosing:
             if _has_lost_an_answer(job):
                 await self._farm.refresh()  # its last try without a person: not into a platform that does not answer
-            choice = choose(await self._farm.situation(route.clusters))
+            choice = await self._choose(route, job)
             if choice is None:
-                await self._troubles.tell(
-                    "route",
-                    route.name,
-                    f"none of the route's clusters ({', '.join(route.clusters)}) is active on the platform now; "
-                    "its jobs wait until one is back",
-                    pause=self._farm.every,
-                )
                 return None
             at = self._clock.text()
             number = await self._ledger.write(
                 lambda c: moves.begin_submission(
-                    c, job.id, at, cluster=choice.cluster, note=choice.reason, workflow_id=route.workflow_id,
-                    version_id=route.version_id, params=route.params, priority=job.priority,
+                    c, job.id, at, cluster=choice.cluster, note=choice.reason,
+                    workflow_id=job.wishes.workflow_id or route.workflow_id,
+                    version_id=job.wishes.version_id or route.version_id, params=params, priority=job.priority,
                 )
             )  # fmt: skip
         if number is None:
             return None
         log.info("job_submitting", job=job.id, route=route.name, cluster=choice.cluster, reason=choice.reason)
-        return number, choice.cluster
+        return Errand(route, job, number, choice.cluster, params, files)
+
+    async def _choose(self, route: Route, job: Job) -> Choice | None:
+        if route.kind == "model":
+            return Choice("", "the platform itself places what is asked of a model")
+        # A ticket's clusters count as far as the route still allows them.
+        allowed = tuple(name for name in job.wishes.clusters if name in route.clusters) or route.clusters
+        choice = choose(await self._farm.situation(allowed))
+        if choice is None:
+            await self._troubles.tell(
+                "route",
+                route.name,
+                f"none of the route's clusters ({', '.join(route.clusters)}) is active on the platform now; "
+                "its jobs wait until one is back",
+                pause=self._farm.every,
+            )
+        return choice
 
     async def _resume(self, job: Job) -> None:
         at = self._clock.text()
@@ -206,14 +255,9 @@ class Dispatch:
             self._submitted()
 
     async def _drop(self, job: Job, reason: str) -> None:
-        """End a job whose file is not there any more: there is nothing to send and nothing to archive."""
+        """End a job whose files are not what they were: what lies there may become a new job."""
         at = self._clock.text()
-
-        def drop(c: Connection) -> bool:
-            moves.record_source(c, job.id, job.source.path, place=Place.GONE, filed=True)
-            return moves.move(c, job.id, State.QUEUED, State.CANCELLED, at, reason, error=reason)
-
-        if await self._ledger.write(drop):
+        if await self._ledger.write(lambda c: disband(c, job.id, at, reason)):
             log.info("job_cancelled", job=job.id, route=job.route, reason=reason)
 
     async def _fail(self, job: Job, reason: str) -> None:

@@ -5,7 +5,8 @@ the outcome afterwards, with the job's next state in the same transaction. It mu
 request for one intent; a job that is to be sent again goes back to the queue first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Final
 
@@ -13,32 +14,33 @@ import structlog
 from sqlalchemy import Connection
 
 from renderdrop.dispatch.farm import Farm
-from renderdrop.dispatch.upload import Stopping, Upload
+from renderdrop.dispatch.kinds import Errand, Kinds
+from renderdrop.dispatch.upload import Stopping
 from renderdrop.ledger import moves
+from renderdrop.ledger.adopt import disband
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import (
     Busy,
     Fault,
+    NotTakeable,
     PlatformDown,
     Refused,
+    RouteDown,
     ShareOffline,
     SourceChanged,
     Temporary,
     Unknown,
 )
 from renderdrop.model.in_a_row import IN_A_ROW, Row
-from renderdrop.model.job import Job, Outcome, Place
+from renderdrop.model.job import Outcome
 from renderdrop.model.lifecycle import State
 from renderdrop.model.names import shown
-from renderdrop.model.route import Route
-from renderdrop.platform import apps
-from renderdrop.platform.client import Client
+from renderdrop.platform.graphs import names_missing_input
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.recovery import after_unknown
 from renderdrop.runtime.troubles import PLATFORM, SUBMISSIONS, Troubles
-from renderdrop.share.source import SourceFile
 
 log = structlog.get_logger()
 
@@ -46,6 +48,8 @@ _STUMBLING: Final = 60.0
 """Seconds for which a temporary fault of one job tells that the platform, and not the next job, is to blame."""
 _PATIENCE: Final = 4
 """Times the route's attempts: so many submissions, and faults count whoever is to blame."""
+_UPLOADED_AGAIN: Final = "its files are uploaded again"
+"""How the note of a submission ends that was refused because the platform had forgotten an upload."""
 _AFTER_UNKNOWN: Final = 0.25
 """Seconds until the one further try. Short, because that try is made only after the platform has answered a status
 call (`dispatch`), and because a second lost answer would need a person."""
@@ -56,7 +60,7 @@ class Submit:
 
     def __init__(
         self,
-        client: Client,
+        kinds: Kinds,
         ledger: Ledger,
         clock: Clock,
         troubles: Troubles,
@@ -65,7 +69,7 @@ class Submit:
         submitted: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
-        self._client = client
+        self._kinds = kinds
         self._ledger = ledger
         self._clock = clock
         self._troubles = troubles
@@ -83,23 +87,21 @@ class Submit:
         """Whether submissions have failed in a row and none has worked since: only single trials should be made."""
         return self._faults.jobs == IN_A_ROW
 
-    async def send(self, route: Route, job: Job, submission: tuple[int, str], file: SourceFile) -> None:
-        """Send the request whose intent `submission` (number, cluster) is on disk."""
-        number, cluster = submission
-        upload = Upload(job.source, file, lambda: self.stopped)
-
+    async def send(self, case: Errand) -> None:
+        """Send the request whose intent is on disk."""
         complete = False
+        digests: dict[str, str] = {}
 
         async def before_last() -> None:
             nonlocal complete
-            await upload.check()
+            # Read now: once the task is accepted, no trouble of a share may keep its id from being written down.
+            digests.update(await case.files.digests())
+            await case.files.check()
             complete = True
-            await self._ledger.write(lambda c: moves.complete_body(c, number))
+            await self._ledger.write(lambda c: moves.complete_body(c, case.number))
 
-        request = apps.Request(route.workflow_id, route.version_id, cluster, route.params, [upload.part()])
-        case = _Case(route, job, number, cluster)
         try:
-            task = await apps.run(self._client, request, before_last, self._clock.now())
+            task = await self._kinds.submit(case, before_last)
         except Refused as fault:
             await self._refused(case, fault)
         except Busy as fault:
@@ -113,9 +115,15 @@ class Submit:
             await self._troubles.tell("platform", PLATFORM, fault.sentence)
         except ShareOffline as fault:
             await self._back(case, fault.sentence)
-            await self._troubles.tell("share", route.name, fault.sentence)
+            await self._troubles.tell("share", case.route.name, fault.sentence)
+        except RouteDown as fault:
+            await self._back(case, fault.sentence)
+            await self._troubles.tell("route", case.route.name, fault.sentence)
         except SourceChanged as fault:
             await self._changed(case, fault)
+        except NotTakeable as fault:
+            await self._end(case, Outcome.NOT_SENT, State.FAILED, fault.sentence)
+            self._ended()
         except Stopping as fault:
             await self._back(case, fault.sentence)
         except Exception as error:
@@ -126,17 +134,18 @@ class Submit:
                 await self._back(case, f"an error of the daemon itself ({type(error).__name__}); it is sent again")
             raise
         else:
-            await self._accepted(case, task, upload.sha256)
+            await self._accepted(case, task, digests)
 
-    async def _accepted(self, case: "_Case", task: str, sha256: str) -> None:
+    async def _accepted(self, case: Errand, task: str, digests: Mapping[str, str]) -> None:
         at = self._clock.text()
 
         def accept(c: Connection) -> bool:
             moves.end_submission(c, case.number, at, Outcome.ACCEPTED, task_id=task)
-            moves.record_source(c, case.job.id, case.job.source.path, sha256=sha256)
+            for path, sha256 in digests.items():
+                moves.record_source(c, case.job.id, path, sha256=sha256)
             return moves.move(
                 c, case.job.id, State.SUBMITTING, State.SUBMITTED, at, f"task {task}", task_id=task,
-                submitted_at=at, error=None,
+                submitted_at=at, error=None, sent=asdict(case.sent()),
             )  # fmt: skip
 
         moved = await self._ledger.write(accept)
@@ -151,10 +160,18 @@ class Submit:
         else:
             bound.warning("task_of_cancelled_job", reason="the platform may render it and bill it all the same")
 
-    async def _refused(self, case: "_Case", fault: Refused) -> None:
-        self._farm.leave_alone(case.cluster)
+    async def _refused(self, case: Errand, fault: Refused) -> None:
         self._faults.end()
         sentence = f"the platform refused it: {shown(fault.message)}"
+        # Once: what is refused again with a new upload is not the old one's fault.
+        last = case.job.submissions[-case.route.attempts :]
+        uploaded_again = any(s.detail.endswith(_UPLOADED_AGAIN) for s in last)
+        if case.remembered and not uploaded_again and names_missing_input(fault.message, case.uploads):
+            await self._ledger.write(lambda c: moves.forget_uploads(c, case.uploads))
+            await self._end(case, Outcome.REFUSED, State.QUEUED, f"{sentence}; {_UPLOADED_AGAIN}")
+            return
+        if case.cluster:
+            self._farm.leave_alone(case.cluster)
         paused = self._troubles.of("route", case.route.name) is not None
         if self._refusals.setdefault(case.route.name, Row()).add(case.job.id, fault.message) or paused:
             await self._end(case, Outcome.REFUSED, State.QUEUED, sentence)
@@ -168,7 +185,7 @@ class Submit:
             return
         await self._later(case, fault, burnt=True, outcome=Outcome.REFUSED, sentence=sentence)
 
-    async def _faulty(self, case: "_Case", fault: Temporary) -> None:
+    async def _faulty(self, case: Errand, fault: Temporary) -> None:
         if self._faults.add(case.job.id, ""):
             # Not this job's fault: the platform is unwell. It is probed before anything more is sent.
             await self._back(case, fault.sentence)
@@ -176,7 +193,7 @@ class Submit:
             return
         await self._later(case, fault, burnt=self._is_its_own(case))
 
-    def _is_its_own(self, case: "_Case") -> bool:
+    def _is_its_own(self, case: Errand) -> bool:
         """Whether a temporary fault counts against its job: not while others stumble too, which makes it the
         platform's; but no job is tried without end for that."""
         now = self._clock.monotonic()
@@ -186,7 +203,7 @@ class Submit:
         return not others or len(case.job.submissions) >= _PATIENCE * case.route.attempts
 
     async def _later(
-        self, case: "_Case", fault: Fault, *, burnt: bool, outcome: Outcome = Outcome.NOT_SENT, sentence: str = ""
+        self, case: Errand, fault: Fault, *, burnt: bool, outcome: Outcome = Outcome.NOT_SENT, sentence: str = ""
     ) -> None:
         """Back to the queue for another try, or to the end of the attempts."""
         sentence = sentence or fault.sentence
@@ -203,7 +220,7 @@ class Submit:
         if isinstance(fault, Busy):
             await self._troubles.tell("platform", SUBMISSIONS, fault.sentence, pause=max(wait, 0.5))
 
-    async def _unknown(self, case: "_Case", fault: Unknown) -> None:
+    async def _unknown(self, case: Errand, fault: Unknown) -> None:
         verdict = after_unknown(case.job.submissions, case.route.on_unknown_submit, fault.sentence)
         self._hands.rest(case.job.id, _AFTER_UNKNOWN)
         await self._end(case, verdict.outcome, verdict.to, verdict.sentence)
@@ -211,26 +228,23 @@ class Submit:
             # A gateway that loses every answer must not make a person decide about every file in the queue.
             await self._troubles.tell("platform", SUBMISSIONS, f"several submissions in a row failed: {fault.sentence}")
 
-    async def _changed(self, case: "_Case", fault: SourceChanged) -> None:
+    async def _changed(self, case: Errand, fault: SourceChanged) -> None:
         at, job = self._clock.text(), case.job
         sentence = f"{fault.sentence}; the upload was abandoned, the file is taken again once it has settled"
 
         def drop(c: Connection) -> None:
             moves.end_submission(c, case.number, at, Outcome.NOT_SENT, sentence)
-            moves.record_source(c, job.id, job.source.path, place=Place.GONE, filed=True)
             if moves.move(c, job.id, State.SUBMITTING, State.QUEUED, at, sentence):
-                moves.move(c, job.id, State.QUEUED, State.CANCELLED, at, sentence, error=sentence)
+                disband(c, job.id, at, sentence)
 
         await self._ledger.write(drop)
         log.info("job_cancelled", job=job.id, route=job.route, reason=sentence)
 
-    async def _back(self, case: "_Case", sentence: str) -> None:
+    async def _back(self, case: Errand, sentence: str) -> None:
         """To the queue again, nothing burnt: it was not this job's fault."""
         await self._end(case, Outcome.NOT_SENT, State.QUEUED, sentence)
 
-    async def _end(
-        self, case: "_Case", outcome: Outcome, to: State, sentence: str, attempts: int | None = None
-    ) -> None:
+    async def _end(self, case: Errand, outcome: Outcome, to: State, sentence: str, attempts: int | None = None) -> None:
         await self._ledger.write(
             partial(_close, case=case, at=self._clock.text(), outcome=outcome, to=to, note=sentence, attempts=attempts)
         )
@@ -240,17 +254,8 @@ class Submit:
         )  # fmt: skip
 
 
-class _Case:
-    """What belongs to one submission."""
-
-    __slots__ = ("cluster", "job", "number", "route")
-
-    def __init__(self, route: Route, job: Job, number: int, cluster: str) -> None:
-        self.route, self.job, self.number, self.cluster = route, job, number, cluster
-
-
 def _close(
-    c: Connection, case: _Case, at: str, outcome: Outcome, to: State, note: str, attempts: int | None
+    c: Connection, case: Errand, at: str, outcome: Outcome, to: State, note: str, attempts: int | None
 ) -> bool:  # fmt: skip
     moves.end_submission(c, case.number, at, outcome, note)
     burnt = {} if attempts is None else {"attempts": attempts}

@@ -1,4 +1,4 @@
-"""A source on its way to the platform: streamed, hashed on the way, and proved unchanged before the last byte.
+"""A file on its way to the platform: streamed, hashed on the way, and proved unchanged before the last byte.
 
 Owns the reading. Memory stays at a chunk, however large the file; the disk and the hash are waited for in a
 thread, never on the event loop. A file that is not the one that settled abandons the upload before the body
@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from renderdrop.model.errors import Fault, SourceChanged
-from renderdrop.model.job import Source
 from renderdrop.model.media import media_type
 from renderdrop.model.names import clean
 from renderdrop.platform.multipart import FilePart
@@ -26,42 +25,66 @@ class Stopping(Fault):
 
 
 class Upload:
-    """One open source as a part of a request. `sha256` is known once the last chunk was given out."""
+    """One open file for one input. `sha256` is known once the last chunk was given out, or after `digest`."""
 
-    def __init__(self, source: Source, file: SourceFile, stopping: Callable[[], bool]) -> None:
-        self._source = source
-        self._file = file
+    def __init__(
+        self,
+        input_name: str,
+        name: str,
+        file: SourceFile,
+        stopping: Callable[[], bool],
+        changed: Callable[[str], Fault] = SourceChanged,
+    ) -> None:
+        """`changed` makes what is raised when the file is not the one that was opened."""
+        self.input = input_name
+        self.name = name
+        self.size = file.size
+        self.file = file
         self._stopping = stopping
+        self._changed = changed
         self._hash = hashlib.sha256()
 
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
+    @property
+    def filename(self) -> str:
+        """The name that is sent: the file's own, without its folders and what no header can carry."""
+        return clean(self.name, "input")
+
     def part(self) -> FilePart:
-        """The request's part. The name sent is the file's own, without its folders and what no header can carry."""
-        name = clean(self._source.path.rpartition("/")[2], "input")
-        return FilePart(self._source.input, name, media_type(name), self._source.size, self._chunks)
+        """The request's part."""
+        return FilePart(self.input, self.filename, media_type(self.name), self.size, self.chunks)
 
     async def check(self) -> None:
-        """The last look before the request is complete. Raises SourceChanged or Stopping."""
+        """The last look before the request is complete. Raises SourceChanged, ShareOffline or Stopping."""
         if self._stopping():
             raise Stopping("the daemon was stopped before the request had left; it is submitted again")
-        if not await asyncio.to_thread(self._file.unchanged):
-            raise SourceChanged("the file changed while it was uploaded")
+        if not await asyncio.to_thread(self.file.unchanged):
+            raise self._changed(f"{self.filename} changed while it was uploaded")
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def digest(self) -> str:
+        """Read it through for its SHA-256 alone. Raises as `chunks` does."""
+        async for _ in self.chunks():
+            pass
+        await self.check()
+        return self.sha256
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Its bytes, from the beginning. Raises SourceChanged, ShareOffline or Stopping."""
+        self._hash = hashlib.sha256()
         offset = 0
-        while offset < self._source.size:
+        while offset < self.size:
             if self._stopping():
                 raise Stopping("the daemon was stopped before the request had left; it is submitted again")
-            chunk = await asyncio.to_thread(self._read, offset, min(CHUNK, self._source.size - offset))
+            chunk = await asyncio.to_thread(self._read, offset, min(CHUNK, self.size - offset))
             if not chunk:
-                raise SourceChanged("the file became shorter while it was uploaded")
+                raise self._changed(f"{self.filename} became shorter while it was uploaded")
             offset += len(chunk)
             yield chunk
 
     def _read(self, offset: int, count: int) -> bytes:
-        chunk = self._file.read(offset, count)
+        chunk = self.file.read(offset, count)
         self._hash.update(chunk)
         return chunk

@@ -1,57 +1,69 @@
-"""One inbox: swept, looked at, and its settled files accepted as jobs.
+"""One inbox: swept, looked at, and its settled files handed on to become jobs.
 
-Owns a route's sightings. The sweep is the truth; hints only make a look come sooner. Accepting is one
-ledger transaction, so a file is either a job or still a sighting, never both or neither; it must never
-open a file for longer than to ask whether somebody still writes it.
+Owns a route's sightings. The sweep is the truth; hints only make a look come sooner. What has settled is gathered
+with its partners and decided with them; it must never open a file for longer than it takes to read a ticket.
 """
 
 import asyncio
-import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 
-from renderdrop.intake.refuse import refusal
+from renderdrop.intake.accept import Accept, Decided
+from renderdrop.intake.gather import Gather, Group
+from renderdrop.intake.reading import STILL_WRITTEN, Own, own_files
 from renderdrop.intake.settle import Sighting, Verdict, again, first, postpone
-from renderdrop.ledger import moves, queries
-from renderdrop.ledger.moves import Arrival, Earlier
+from renderdrop.intake.untell import take_chain_notice, take_notices
+from renderdrop.ledger import queries
+from renderdrop.ledger.adopt import disband
+from renderdrop.ledger.queries import Known
 from renderdrop.ledger.store import Ledger
-from renderdrop.model import ids
-from renderdrop.model.errors import NotTakeable, ShareOffline, SourceChanged, SourceGone
-from renderdrop.model.names import notices, shown
+from renderdrop.model.arrival import Earlier
+from renderdrop.model.errors import ShareOffline
+from renderdrop.model.job import Place
+from renderdrop.model.names import shown
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
 from renderdrop.share.ignore import Ignore
-from renderdrop.share.publish import remove_own
+from renderdrop.share.publish import names_in, remove
 from renderdrop.share.scan import Entry, look, scan
-from renderdrop.share.source import open_source
 
 log = structlog.get_logger()
 
 _AT_ONCE: Final = 200
-"""Jobs made in one transaction, so that other writes get their turn between."""
-_STILL_WRITTEN: Final = "a program still has it open for writing"
+"""Groups decided in one transaction, so that other writes get their turn between."""
 
 
 class Inbox:
-    """The sightings of one route. `settle` in seconds; `leases` where a writer can be recognised."""
+    """The sightings of one route. `settle` and `ticket_wait` in seconds; `leases` where a writer can be recognised;
+    `routes` are all routes by name."""
 
-    def __init__(self, route: Route, ledger: Ledger, clock: Clock, ignore: Ignore, settle: float, leases: bool) -> None:
+    def __init__(
+        self, route: Route, ledger: Ledger, clock: Clock, ignore: Ignore, settle: float, leases: bool,
+        ticket_wait: float = 0.0, routes: Mapping[str, Route] | None = None,
+    ) -> None:  # fmt: skip
         self.route = route
         self.ignore = ignore
         self.settle = settle
         self.swept = False
         self._ledger = ledger
         self._clock = clock
-        self._leases = leases
+        self._routes = routes or {}
         self._sightings: dict[str, Sighting] = {}
+        self._gather = Gather(route)
+        self._accept = Accept(route, ledger, clock, self._gather, leases, ticket_wait)
+        self._left: dict[str, tuple[int, int]] = {}
+        """Sidecars and notices of ours, with size and mtime_ns: never work."""
         self._unreadable: set[str] = set()
 
     @property
     def idle(self) -> bool:
-        """Whether everything that lies there was dealt with (an empty file waits for its bytes without being work)."""
-        return self.swept and all(s.postponed and s.size == 0 for s in self._sightings.values())
+        """Whether everything that lies there was dealt with. An empty file waits for its bytes, and a bundle for its
+        partners, without being work."""
+        watched = all(s.postponed and s.size == 0 for s in self._sightings.values())
+        return self.swept and watched and self._gather.idle
 
     @property
     def waiting(self) -> int:
@@ -62,25 +74,21 @@ class Inbox:
         """Look at the whole inbox: what is new is watched from now on. Raises ShareOffline."""
         found = await asyncio.to_thread(scan, self.route.inbox, self.ignore)
         known = await self._ledger.read(lambda c: queries.known_in_inbox(c, self.route.name))
-        present = set()
-        for entry in found.entries:
-            present.add(entry.path)
-            there = known.get(entry.path)
-            if there is None or not (there.open or (there.size, there.mtime_ns) == (entry.size, entry.mtime_ns)):
-                self._notice(entry)
-        for path in [path for path in self._sightings if path not in present]:
-            del self._sightings[path]
+        self._meet(found.entries, known)
         for path, reason in found.unreadable:
             if path not in self._unreadable:
                 log.warning("folder_unreadable", route=self.route.name, path=path, reason=reason)
         self._unreadable = {path for path, _ in found.unreadable}
+        present = {entry.path for entry in found.entries}
+        for path in [path for path in [*self._sightings, *self._gather.paths] if self._is_gone(path, present)]:
+            self._forget(path)
+        self._left = {path: stat for path, stat in self._left.items() if path in present}
+        await self._disband(present)
         self.swept = True
 
     async def glance(self, paths: Sequence[str]) -> None:
         """Look at the paths that hints named. Raises ShareOffline."""
         wanted = [path for path in paths if self.ignore.path(path, False) is None]
-        if not wanted:
-            return
         now = self._clock.monotonic()
         fresh = []
         for path in wanted:
@@ -91,20 +99,34 @@ class Inbox:
         if not fresh:
             return
         entries = await asyncio.to_thread(look, self.route.inbox, fresh)
-        known = await self._ledger.read(lambda c: queries.known_paths(c, self.route.name, fresh))
         for path, entry in entries.items():
-            there = known.get(path)
-            if entry is not None and (
-                there is None or not (there.open or (there.size, there.mtime_ns) == (entry.size, entry.mtime_ns))
-            ):
-                self._notice(entry)
+            if entry is None and self._gather.settled(path) is not None:
+                self._forget(path)
+        await self._meet_some([entry for entry in entries.values() if entry is not None])
 
     async def look(self) -> int:
-        """Look again at what is due, accept what has settled; returns the number of new jobs. Raises ShareOffline."""
+        """Look again at what is due, decide what has settled; returns the number of new jobs. Raises ShareOffline."""
+        await self._look_again()
+        groups = self._gather.take(self._clock.monotonic())
+        jobs = 0
+        while groups:
+            try:
+                whole = [group for group in groups[:_AT_ONCE] if await self._is_whole(group)]
+                decided = await self._accept.decide(whole)
+            except ShareOffline:
+                for group in groups:
+                    self._gather.again(group)
+                raise
+            jobs += decided.jobs
+            await self._go_on(decided)
+            groups = groups[_AT_ONCE:]
+        return jobs
+
+    async def _look_again(self) -> None:
         now = self._clock.monotonic()
         due = [s for s in self._sightings.values() if s.due <= now]
         if not due:
-            return 0
+            return
         entries = await asyncio.to_thread(look, self.route.inbox, [s.path for s in due])
         now = self._clock.monotonic()
         settled: list[Sighting] = []
@@ -114,75 +136,100 @@ class Inbox:
             size, mtime_ns = (entry.size, entry.mtime_ns) if entry is not None else (0, 0)
             verdict = again(s, kind, size, mtime_ns, now, self.settle)
             if verdict is Verdict.GONE:
-                self._sightings.pop(s.path, None)
+                self._forget(s.path)
             elif verdict is Verdict.SETTLED:
                 settled.append(s)
-            elif s.postponed and s.looks == 3:
-                log.info("file_empty", route=self.route.name, path=s.path)
-        accepted = 0
-        for i in range(0, len(settled), _AT_ONCE):
-            accepted += await self._accept(settled[i : i + _AT_ONCE])
-        return accepted
-
-    def _notice(self, entry: Entry) -> None:
-        if entry.path not in self._sightings:
-            now = self._clock.monotonic()
-            self._sightings[entry.path] = first(
-                entry.path, entry.kind, entry.size, entry.mtime_ns, self._clock.text(), now, self.settle
-            )
-
-    async def _accept(self, settled: Sequence[Sighting]) -> int:
-        refusals = {s.path: refusal(self.route, s.path, s.kind) for s in settled}
-        checked = await asyncio.to_thread(self._open_each, [s for s in settled if refusals[s.path] is None])
-        arrivals: list[Arrival] = []
+            else:
+                self._gather.watch(s.path, empty=bool(s.postponed))
+                if s.postponed and s.looks == 3:
+                    log.info("file_empty", route=self.route.name, path=s.path)
+        ours = await asyncio.to_thread(own_files, self.route.inbox, settled)
         for s in settled:
-            trouble = checked.get(s.path)
-            if trouble is _STILL_WRITTEN:
-                if not s.postponed:
-                    log.info("file_still_written", route=self.route.name, path=s.path)
-                postpone(s, trouble, self._clock.monotonic(), self.settle)
+            del self._sightings[s.path]
+            if s.path not in ours:
+                self._gather.settle(s)
                 continue
-            arrivals.append(Arrival(self._new_id(), s.path, s.size, s.mtime_ns, s.seen_at, refusals[s.path] or trouble))
-        at = self._clock.text()
-        adopted = await self._ledger.write(lambda c: moves.adopt(c, at, self.route, arrivals))
-        for arrival in arrivals:
-            self._sightings.pop(arrival.path, None)
-            if arrival.job_id in adopted:
-                bound = log.bind(job=arrival.job_id, route=self.route.name)
-                if arrival.refusal is None:
-                    bound.info("job_queued", path=arrival.path, size=arrival.size)
-                else:
-                    bound.warning("job_failed", path=arrival.path, reason=arrival.refusal)
-        earlier = [e for former in adopted.values() for e in former]
-        if earlier:
-            await asyncio.to_thread(self._take_notices_away, earlier)
-        return len(adopted)
+            self._left[s.path] = (s.size, s.mtime_ns)
+            self._gather.forget(s.path)
+            if ours[s.path] is Own.NOTICE:
+                await asyncio.to_thread(remove, self.route.inbox, s.path, s.size, s.mtime_ns)
+                log.info("notice_removed", route=self.route.name, path=s.path)
 
-    def _open_each(self, settled: Sequence[Sighting]) -> dict[str, str | None]:
-        """For each path: None = may be taken, _STILL_WRITTEN, or why it can never be."""
-        found: dict[str, str | None] = {}
-        for s in settled:
-            try:
-                with open_source(self.route.inbox, s.path) as source:
-                    same = (source.size, source.mtime_ns) == (s.size, s.mtime_ns)
-                    written = self._leases and source.being_written()
-                    found[s.path] = None if same and not written else _STILL_WRITTEN
-            except (SourceGone, SourceChanged):
-                found[s.path] = _STILL_WRITTEN
-            except NotTakeable as fault:
-                found[s.path] = fault.sentence
-        return found
+    def _meet(self, entries: Iterable[Entry], known: Mapping[str, Known]) -> int:
+        """Watch those of the entries that are new or changed; returns how many. `known`: what the ledger says."""
+        now, new = self._clock.monotonic(), 0
+        for e in entries:
+            there, gathered = known.get(e.path), self._gather.settled(e.path)
+            if e.path in self._sightings or self._left.get(e.path) == (e.size, e.mtime_ns):
+                continue
+            if gathered is not None:
+                if (gathered.kind, gathered.size, gathered.mtime_ns) == (e.kind, e.size, e.mtime_ns):
+                    continue
+            elif there is not None and (there.open or (there.size, there.mtime_ns) == (e.size, e.mtime_ns)):
+                continue
+            seen = first(e.path, e.kind, e.size, e.mtime_ns, self._clock.text(), now, self.settle)
+            self._sightings[e.path] = seen
+            self._gather.watch(e.path)
+            new += 1
+        return new
+
+    async def _meet_some(self, entries: Sequence[Entry]) -> int:
+        paths = [entry.path for entry in entries]
+        known = await self._ledger.read(lambda c: queries.known_paths(c, self.route.name, paths)) if paths else {}
+        return self._meet(entries, known)
+
+    def _forget(self, path: str) -> None:
+        self._sightings.pop(path, None)
+        self._gather.forget(path)
+
+    def _is_gone(self, path: str, present: set[str]) -> bool:
+        """Of what lies in a folder that cannot be read nothing is known, so it is not gone either."""
+        return path not in present and not any(path.startswith(f"{folder}/") for folder in self._unreadable)
+
+    async def _is_whole(self, group: Group) -> bool:
+        """Whether a bundle's folder holds nothing but what has settled; else its group comes again."""
+        if self.route.bundle != "folder" or not any("/" in path for path in group.settled):
+            return True
+        found = await asyncio.to_thread(scan, self.route.inbox, self.ignore, group.key)
+        present = {entry.path for entry in found.entries}
+        gone = [] if found.unreadable else [path for path in group.settled if path not in present]
+        for path in gone:
+            self._forget(path)
+        if not await self._meet_some(found.entries) and not gone and not found.unreadable:
+            return True
+        self._gather.again(group, self._clock.monotonic() + self.settle)
+        return False
+
+    async def _disband(self, present: set[str]) -> None:
+        """Jobs that waited for partners, and whose own files were taken away, wait no more."""
+        at, reason = self._clock.text(), "its files were taken out of the inbox before it was complete"
+        for job in await self._ledger.read(lambda c: queries.incomplete(c, self.route.name)):
+            here = [s.path for s in job.inputs]
+            if all(s.place is Place.INBOX for s in job.sources) and all(self._is_gone(p, present) for p in here):
+                await self._ledger.write(partial(disband, job_id=job.id, at=at, reason=reason))
+                log.info("job_cancelled", job=job.id, route=self.route.name, reason=reason)
+
+    async def _go_on(self, decided: Decided) -> None:
+        now = self._clock.monotonic()
+        for s, why in decided.unready:
+            if why is STILL_WRITTEN and not s.postponed:
+                log.info("file_still_written", route=self.route.name, path=s.path)
+            postpone(s, why, now, self.settle)
+            self._sightings[s.path] = s
+            self._gather.watch(s.path)
+        await self._meet_some(decided.unseen)
+        if decided.earlier:
+            await asyncio.to_thread(self._take_notices_away, decided.earlier)
 
     def _take_notices_away(self, earlier: Sequence[Earlier]) -> None:
         """The source came back from failed/: what was said of it there no longer holds."""
         try:
             still_there = look(self.route.failed, [e.stored for e in earlier])
             for former in earlier:
-                if still_there[former.stored] is None:
-                    for notice in notices(former.stored):
-                        remove_own(self.route.failed, notice)
+                if still_there[former.stored] is None and not names_in(self.route.failed, former.told):
+                    take_notices(self.route, former.told)
+                if former.base is not None:
+                    folder = former.told.rpartition("/")[0]
+                    take_chain_notice(self.route, self._routes, former.job_id, folder, former.base)
         except ShareOffline as fault:
             log.info("notices_left", route=self.route.name, reason=shown(fault.sentence))
-
-    def _new_id(self) -> str:
-        return ids.job_id(int(self._clock.now().timestamp() * 1000), random.getrandbits(ids.RANDOM_BITS))

@@ -6,7 +6,7 @@ need back, then hints, sweeps and looks. A share in trouble is only probed; the 
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -38,12 +38,14 @@ _BACK_EVERY: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Settle times and sweep intervals, seconds, for local and for network file systems."""
+    """Settle times and sweep intervals, seconds, for local and for network file systems, and how long a file waits
+    for a ticket."""
 
     settle: float
     settle_network: float
     sweep: float
     sweep_network: float
+    ticket_wait: float = 10.0
 
 
 @dataclass(slots=True)
@@ -102,19 +104,23 @@ class Intake:
         """Begin with these routes, or go on with them after the settings were read again."""
         for station in self._stations.values():
             self._watcher.drop(station.inbox.route.inbox)
-        self._stations = {route.name: self._station(route, ignore, pace) for route in routes}
+        by_name = {route.name: route for route in routes}
+        self._stations = {name: self._station(route, by_name, ignore, pace) for name, route in by_name.items()}
 
-    def _station(self, route: Route, ignore: Ignore, pace: Pace) -> _Station:
+    def _station(self, route: Route, routes: Mapping[str, Route], ignore: Ignore, pace: Pace) -> _Station:
         mount = mount_of(route.inbox)
         settle = pace.settle_network if mount.network else pace.settle
         if mount.network:
             log.info("inbox_swept_only", route=route.name, file_system=mount.fs_type)
         return _Station(
-            inbox=Inbox(route, self._ledger, self._clock, ignore, settle, leases=not mount.network),
+            inbox=Inbox(
+                route, self._ledger, self._clock, ignore, settle, leases=not mount.network,
+                ticket_wait=pace.ticket_wait, routes=routes,
+            ),
             folders=Folders(route.inbox, route.outbox, route.done, route.failed),
             network=mount.network,
             sweep_every=pace.sweep_network if mount.network else pace.sweep,
-        )
+        )  # fmt: skip
 
     @property
     def idle(self) -> bool:
@@ -159,7 +165,8 @@ class Intake:
                 await self._troubles.end("share", name)
             if (now := self._clock.monotonic()) >= station.back_at:
                 station.back_at = now + _BACK_EVERY
-                await bring_back(station.inbox.route, self._ledger, self._clock)
+                routes = {name: other.inbox.route for name, other in self._stations.items()}
+                await bring_back(station.inbox.route, self._ledger, self._clock, routes)
             if await self._look(station):
                 self._accepted()
         except ShareOffline as fault:

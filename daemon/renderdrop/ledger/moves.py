@@ -6,36 +6,25 @@ the commit that comes *before* such an act. Times are passed in (`at`, ISO 8601 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from renderdrop.ledger.schema import history, jobs, outputs, remarks, shares, sources, submissions, troubles
-from renderdrop.model.job import Outcome, Output, Place, Remark
-from renderdrop.model.lifecycle import OPEN, State, may, way
-from renderdrop.model.route import Route
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A settled file that is to become a job. `refusal`: why it must not be sent; the job fails at once."""
-
-    job_id: str
-    path: str
-    size: int
-    mtime_ns: int
-    seen_at: str
-    refusal: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """A former job's place in failed/, whose notices are to be taken away when its source came back."""
-
-    job_id: str
-    stored: str
+from renderdrop.ledger.schema import (
+    history,
+    jobs,
+    outputs,
+    published,
+    remarks,
+    shares,
+    sources,
+    submissions,
+    troubles,
+    uploads,
+)
+from renderdrop.model.job import Job, Outcome, Output, Remark, Source
+from renderdrop.model.lifecycle import State, may, way
 
 
 def move(conn: Connection, job_id: str, frm: State, to: State, at: str, note: str = "", **changes: Any) -> bool:
@@ -59,50 +48,6 @@ def change(conn: Connection, job_id: str, state: State, at: str, **changes: Any)
     return conn.execute(guarded).rowcount == 1
 
 
-def adopt(conn: Connection, at: str, route: Route, arrivals: Sequence[Arrival]) -> dict[str, list[Earlier]]:
-    """Make jobs of settled files. Returns the new jobs' ids, each with the former notices of its path.
-
-    A path that an open job owns, or that an ended job left in place with this very size and mtime, is passed over.
-    """
-    adopted: dict[str, list[Earlier]] = {}
-    for arrival in arrivals:
-        before = conn.execute(
-            select(jobs.c.id, jobs.c.state, sources.c.place, sources.c.size, sources.c.mtime_ns, sources.c.stored)
-            .join(jobs, jobs.c.id == sources.c.job_id)
-            .where(sources.c.route == route.name, sources.c.path == arrival.path)
-        ).all()
-        if any(
-            State(b.state) in OPEN
-            or (b.place == Place.INBOX and (b.size, b.mtime_ns) == (arrival.size, arrival.mtime_ns))
-            for b in before
-        ):
-            continue
-        _insert_job(conn, at, route, arrival)
-        adopted[arrival.job_id] = [Earlier(b.id, b.stored) for b in before if b.place == Place.FAILED and b.stored]
-    return adopted
-
-
-def _insert_job(conn: Connection, at: str, route: Route, arrival: Arrival) -> None:
-    conn.execute(
-        insert(jobs).values(
-            id=arrival.job_id, route=route.name, kind=route.kind, state=State.QUEUED, priority=route.priority,
-            workflow_id=route.workflow_id, version_id=route.version_id, params=dict(route.params),
-            created=at, updated=at, seen_at=arrival.seen_at, queued_at=at,
-        )
-    )  # fmt: skip
-    conn.execute(
-        insert(sources).values(
-            job_id=arrival.job_id, route=route.name, input=route.input_name, path=arrival.path, size=arrival.size,
-            mtime_ns=arrival.mtime_ns, place=Place.INBOX,
-        )
-    )  # fmt: skip
-    conn.execute(
-        insert(history).values(job_id=arrival.job_id, at=at, from_state=None, to_state=State.QUEUED, note="settled")
-    )
-    if arrival.refusal is not None:
-        move(conn, arrival.job_id, State.QUEUED, State.FAILED, at, arrival.refusal, error=arrival.refusal)
-
-
 def begin_submission(
     conn: Connection, job_id: str, at: str, *, cluster: str, note: str, workflow_id: str, version_id: str | None,
     params: Mapping[str, Any], priority: int,
@@ -114,7 +59,7 @@ def begin_submission(
     if not move(
         conn, job_id, State.QUEUED, State.SUBMITTING, at, note, cluster=cluster, workflow_id=workflow_id,
         version_id=version_id, params=dict(params), priority=priority, task_id=None, paid=False, status=None,
-        progress=None, node=None, started_at=None, finished_at=None,
+        progress=None, node=None, started_at=None, finished_at=None, sent={}, duplicate_of=None,
     ):  # fmt: skip
         return None
     begun = insert(submissions).values(job_id=job_id, at=at, cluster=cluster).returning(submissions.c.id)
@@ -146,13 +91,37 @@ def end_submission(
 
 
 def record_source(conn: Connection, job_id: str, path: str, **changes: Any) -> None:
-    """Set columns of one source of a job (its hash, where it lies, where it is about to go)."""
+    """Set columns of one source of a job (its hash, where it is about to go, that it is filed)."""
     conn.execute(update(sources).where(sources.c.job_id == job_id, sources.c.path == path).values(**changes))
 
 
-def rename_source(conn: Connection, job_id: str, old: str, new: str) -> None:
-    """From now on a source's name in the inbox is another one, because the old one is taken."""
-    conn.execute(update(sources).where(sources.c.job_id == job_id, sources.c.path == old).values(path=new))
+def relocate(conn: Connection, job: Job, source: Source, **changes: Any) -> None:
+    """Say where a file lies now (place, stored, path) for every job of its arrival: it is one and the same file."""
+    siblings = select(jobs.c.id).where(jobs.c.arrival == job.arrival)
+    here = update(sources).where(sources.c.job_id.in_(siblings), sources.c.path == source.path)
+    conn.execute(here.where(sources.c.place == source.place).values(**changes))
+
+
+def rename_sources(conn: Connection, job: Job, names: Mapping[str, str], bundle: str | None) -> None:
+    """From now on the files' names in the inbox are others (old → new), and their bundle's, because the old ones are
+    taken; for every job of the arrival."""
+    siblings = select(jobs.c.id).where(jobs.c.arrival == job.arrival)
+    for old, new in names.items():
+        here = update(sources).where(sources.c.job_id.in_(siblings), sources.c.path == old)
+        conn.execute(here.values(path=new))
+    conn.execute(update(jobs).where(jobs.c.arrival == job.arrival).values(bundle=bundle))
+
+
+def share_results(conn: Connection, job_id: str, at: str, earlier: Job, fingerprint: str) -> bool:
+    """queued → rendered without a task: an earlier job has rendered the very same, and its results are given again."""
+    note = f"the same files with the same parameters as job {earlier.id}: its results are given again, nothing is paid"
+    if not move(
+        conn, job_id, State.QUEUED, State.RENDERED, at, note, duplicate_of=earlier.id, fingerprint=fingerprint,
+        error=None, finished_at=at, cluster=None, task_id=None, status=None, progress=None,
+    ):  # fmt: skip
+        return False
+    set_results(conn, job_id, earlier.outputs, earlier.remarks)
+    return True
 
 
 def set_results(conn: Connection, job_id: str, results: Sequence[Output], notes: Sequence[Remark]) -> None:
@@ -179,8 +148,10 @@ def record_output(conn: Connection, job_id: str, position: int, **changes: Any) 
 def retry(conn: Connection, job_id: str, frm: State, at: str) -> bool:
     """An ended job starts again, with all its attempts. What the platform was already paid for is kept (`paid`)."""
     moved = move(
-        conn, job_id, frm, State.QUEUED, at, "retry", error=None, attempts=0, queued_at=at, base=None,
-        paid=jobs.c.paid & (jobs.c.delivered_at.is_(None)), delivered_at=None,
+        conn, job_id, frm, State.QUEUED, at, "retry", error=None, attempts=0, queued_at=at,
+        # A failed job has a base only where the end of its chain was told of it: that is still to be taken back.
+        base=jobs.c.base if frm is State.FAILED else None,
+        paid=jobs.c.paid & (jobs.c.delivered_at.is_(None)), delivered_at=None, duplicate_of=None, fingerprint=None,
     )  # fmt: skip
     if moved:
         conn.execute(update(sources).where(sources.c.job_id == job_id).values(filed=False))
@@ -194,6 +165,27 @@ def cancel(conn: Connection, job_id: str, frm: State, at: str, note: str) -> boo
             return False
         frm = to
     return True
+
+
+def remember_upload(conn: Connection, sha256: str, size: int, filename: str, at: str) -> None:
+    """The platform keeps a file of this content under this name."""
+    row = upsert(uploads).values(sha256=sha256, size=size, filename=filename, at=at)
+    conn.execute(row.on_conflict_do_update(index_elements=["sha256"], set_={"filename": filename, "at": at}))
+
+
+def forget_uploads(conn: Connection, filenames: Sequence[str]) -> None:
+    """The platform says that it has these no more."""
+    conn.execute(delete(uploads).where(uploads.c.filename.in_(filenames)))
+
+
+def will_publish(conn: Connection, job_id: str, route: str, key: str) -> None:
+    """The intent, before the object is put on the store: it is to be removed when the job needs it no more."""
+    conn.execute(insert(published).values(job_id=job_id, route=route, key=key))
+
+
+def unpublished(conn: Connection, key: str) -> None:
+    """The object is gone from the store."""
+    conn.execute(delete(published).where(published.c.key == key))
 
 
 def see_share(conn: Connection, inbox: str, at: str) -> None:

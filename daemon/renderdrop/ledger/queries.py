@@ -1,33 +1,45 @@
 """Every read of the ledger. Plain functions of a connection; none of them writes."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
-from renderdrop.ledger.schema import history, jobs, outputs, remarks, shares, sources, submissions, troubles
-from renderdrop.model.job import Job, Level, Outcome, Output, Place, Remark, Source, Step, Submission, Times
+from renderdrop.ledger.rows import chunks, with_all
+from renderdrop.ledger.schema import history, jobs, outputs, published, shares, sources, troubles, uploads
+from renderdrop.model.job import Job, Place, Step
 from renderdrop.model.lifecycle import ENDS, IN_MOTION, OPEN, State
-
-_CHUNK = 500
-"""Ids in one IN list: SQLite allows 32,766 variables, small lists plan better."""
-
 
 _OWNED: Final = (
     select(sources.c.path, sources.c.size, sources.c.mtime_ns, jobs.c.state)
     .join(jobs, jobs.c.id == sources.c.job_id)
     .where(or_(sources.c.place == Place.INBOX, jobs.c.state.in_(OPEN)))
+    .where(or_(jobs.c.waiting_for.is_(None), jobs.c.state != State.QUEUED))
     .order_by(sources.c.id)
 )
-"""The paths of an inbox that are some job's: of an open one, or of an ended one whose source still lies there."""
+"""The paths of an inbox that are some job's: of an open one, or of an ended one whose source still lies there. Not
+those of a job that waits for partners: its files are still looked at like any that came in."""
 
 
 _AWAY: Final = (
-    select(sources.c.id).where(sources.c.job_id == jobs.c.id, sources.c.place.in_([Place.DONE, Place.FAILED])).exists()
+    select(sources.c.id)
+    .where(sources.c.job_id == jobs.c.id)
+    .where(or_(sources.c.place.in_([Place.DONE, Place.FAILED]), sources.c.told.is_not(None)))
+    .exists()
 )
-"""Of a queued job: it waits for a source to be brought back from done/ or failed/."""
+"""Of a queued job: it waits for a source to be brought back from done/ or failed/, or for the notices there to go."""
+
+
+_SIBLING: Final = jobs.alias()
+_OPEN_SIBLING: Final = (
+    select(_SIBLING.c.id)
+    .where(_SIBLING.c.arrival == jobs.c.arrival, _SIBLING.c.id != jobs.c.id, _SIBLING.c.state.in_(OPEN))
+    .correlate(jobs)
+    .exists()
+)
+"""Of an ended job: another one that was made of the same files is not over, so that they stay where they are."""
 
 
 class Known(NamedTuple):
@@ -49,13 +61,15 @@ class Trouble(NamedTuple):
 
 def job(conn: Connection, job_id: str) -> Job | None:
     """One job with everything that hangs on it."""
-    found = _with_all(conn, conn.execute(select(jobs).where(jobs.c.id == job_id)).all())
+    found = with_all(conn, conn.execute(select(jobs).where(jobs.c.id == job_id)).all())
     return found[0] if found else None
 
 
 def waiting(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
     """Queued jobs of these routes, the most urgent first, without those already in hand."""
-    queued = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route.in_(routes), ~_AWAY)
+    queued = select(jobs).where(
+        jobs.c.state == State.QUEUED, jobs.c.route.in_(routes), jobs.c.waiting_for.is_(None), ~_AWAY
+    )
     return _in_turn(conn, queued.order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id), but, limit)
 
 
@@ -67,20 +81,33 @@ def rendered(conn: Connection, *, routes: Collection[str], but: Collection[str],
 
 def submitting(conn: Connection) -> list[Job]:
     """Jobs whose submission was under way: at start-up, those that a crash interrupted."""
-    return _with_all(conn, conn.execute(select(jobs).where(jobs.c.state == State.SUBMITTING)).all())
+    return with_all(conn, conn.execute(select(jobs).where(jobs.c.state == State.SUBMITTING)).all())
 
 
-def submitted(conn: Connection) -> list[tuple[str, str, str, str | None, float | None, str | None]]:
-    """(job, route, task, status, progress, node) of every job that is with the platform."""
-    columns = (jobs.c.id, jobs.c.route, jobs.c.task_id, jobs.c.status, jobs.c.progress, jobs.c.node)
+class Following(NamedTuple):
+    """A job that is with the platform."""
+
+    id: str
+    route: str
+    kind: str
+    task_id: str
+    status: str | None
+    progress: float | None
+    node: str | None
+
+
+def submitted(conn: Connection) -> list[Following]:
+    """Every job that is with the platform."""
+    columns = (jobs.c.id, jobs.c.route, jobs.c.kind, jobs.c.task_id, jobs.c.status, jobs.c.progress, jobs.c.node)
     rows = conn.execute(select(*columns).where(jobs.c.state == State.SUBMITTED).order_by(jobs.c.submitted_at))
-    return [(r.id, r.route, r.task_id, r.status, r.progress, r.node) for r in rows]
+    return [Following(*row) for row in rows]
 
 
 def to_file(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
-    """Ended jobs whose sources still have to be archived (or whose failure has still to be told on the share)."""
+    """Ended jobs whose sources still have to be archived (or whose failure has still to be told on the share). Where
+    several jobs were made of the same files, not before the last of them has ended."""
     ended = select(jobs).join(sources, sources.c.job_id == jobs.c.id).where(jobs.c.route.in_(routes))
-    unfiled = ended.where(sources.c.filed.is_(False), jobs.c.state.in_(ENDS)).distinct()
+    unfiled = ended.where(sources.c.filed.is_(False), jobs.c.state.in_(ENDS), ~_OPEN_SIBLING).distinct()
     return _in_turn(conn, unfiled.order_by(jobs.c.updated, jobs.c.id), but, limit)
 
 
@@ -88,7 +115,7 @@ def over(conn: Connection, ids: Sequence[str]) -> list[str]:
     """Those of the given jobs that have ended with nothing left to file. Unknown ids are not among them."""
     unfiled = select(sources.c.id).where(sources.c.job_id == jobs.c.id, sources.c.filed.is_(False)).exists()
     ended = select(jobs.c.id).where(jobs.c.state.in_(ENDS), ~unfiled)
-    return [job_id for chunk in _chunks(ids) for job_id in conn.execute(ended.where(jobs.c.id.in_(chunk))).scalars()]
+    return [job_id for chunk in chunks(ids) for job_id in conn.execute(ended.where(jobs.c.id.in_(chunk))).scalars()]
 
 
 def listed(
@@ -100,7 +127,7 @@ def listed(
         query = query.where(jobs.c.state.in_(states))
     if route is not None:
         query = query.where(jobs.c.route == route)
-    return _with_all(conn, conn.execute(query if limit is None else query.limit(limit)).all())
+    return with_all(conn, conn.execute(query if limit is None else query.limit(limit)).all())
 
 
 def matching(conn: Connection, prefix: str) -> list[str]:
@@ -109,22 +136,122 @@ def matching(conn: Connection, prefix: str) -> list[str]:
     return list(conn.execute(query.limit(10)).scalars())
 
 
+def siblings(conn: Connection, arrival: str) -> list[Job]:
+    """All jobs that were made of the same files, in their order."""
+    return with_all(conn, conn.execute(select(jobs).where(jobs.c.arrival == arrival).order_by(jobs.c.id)).all())
+
+
+def incomplete(conn: Connection, route: str) -> list[Job]:
+    """Jobs that wait for partners of their files."""
+    query = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route == route, jobs.c.waiting_for.is_not(None))
+    return with_all(conn, conn.execute(query).all())
+
+
+def kept(
+    conn: Connection, route: str, *, paths: Collection[str] = (), bundles: Collection[str] = ()
+) -> dict[str, tuple[int, int]]:  # fmt: skip
+    """Files, by path or by their job's bundle, that ended jobs left in the inbox for good (`after = "keep"`), with the
+    size and mtime_ns that they are remembered by. Not those that an open job owns."""
+    left = (
+        select(sources.c.path, sources.c.size, sources.c.mtime_ns)
+        .join(jobs, jobs.c.id == sources.c.job_id)
+        .where(sources.c.route == route, sources.c.place == Place.INBOX, sources.c.filed.is_(True))
+        .where(jobs.c.state.in_(ENDS))
+        .order_by(sources.c.id)
+    )
+    found: dict[str, tuple[int, int]] = {}
+    for column, wanted in ((sources.c.path, paths), (jobs.c.bundle, bundles)):
+        for chunk in chunks(list(wanted)):
+            found |= {r.path: (r.size, r.mtime_ns) for r in conn.execute(left.where(column.in_(chunk)))}
+    known = known_paths(conn, route, list(found))
+    return {path: stat for path, stat in found.items() if path not in known or not known[path].open}
+
+
+def begun(
+    conn: Connection, route: str, *, paths: Collection[str] = (), bundles: Collection[str] = ()
+) -> dict[str, str]:  # fmt: skip
+    """The open job, if any, that each of these paths or bundles has become; not those that wait for partners."""
+    open_jobs = (
+        select(jobs.c.id, jobs.c.bundle, sources.c.path)
+        .join(sources, sources.c.job_id == jobs.c.id)
+        .where(jobs.c.route == route, jobs.c.state.in_(OPEN))
+        .where(or_(jobs.c.waiting_for.is_(None), jobs.c.state != State.QUEUED))
+        .order_by(jobs.c.id)
+    )
+    found: dict[str, str] = {}
+    for chunk in chunks(list(paths)):
+        found |= {r.path: r.id for r in conn.execute(open_jobs.where(sources.c.path.in_(chunk)))}
+    for chunk in chunks(list(bundles)):
+        found |= {r.bundle: r.id for r in conn.execute(open_jobs.where(jobs.c.bundle.in_(chunk)))}
+    return found
+
+
+def maker_of(conn: Connection, routes: Collection[str], folder: str, file: str) -> Job | None:
+    """The last job of these routes that gave an output of this name in this folder of the outbox."""
+    query = (
+        select(jobs)
+        .join(outputs, outputs.c.job_id == jobs.c.id)
+        .where(outputs.c.file == file, jobs.c.route.in_(routes), jobs.c.base.is_not(None))
+        .order_by(jobs.c.updated.desc())
+    )
+    return next((job for job in with_all(conn, conn.execute(query).all()) if job.folder == folder), None)
+
+
+def same_work(conn: Connection, fingerprint: str, but: str) -> list[Job]:
+    """Jobs that were asked for the very same and were delivered or are not over, the oldest first."""
+    alive = [*OPEN, State.DELIVERED]
+    query = select(jobs).where(
+        jobs.c.fingerprint == fingerprint, jobs.c.id != but, jobs.c.duplicate_of.is_(None), jobs.c.state.in_(alive)
+    )
+    return with_all(conn, conn.execute(query.order_by(jobs.c.id)).all())
+
+
+def upload_of(conn: Connection, sha256: str) -> str | None:
+    """The name under which the platform keeps a file of this content."""
+    return conn.execute(select(uploads.c.filename).where(uploads.c.sha256 == sha256)).scalar()
+
+
+def uploaded_size(conn: Connection, size: int) -> bool:
+    """Whether the platform keeps any file of that size: only then is it worth the reading to know a file's hash."""
+    return conn.execute(select(uploads.c.sha256).where(uploads.c.size == size).limit(1)).first() is not None
+
+
+def to_unpublish(conn: Connection) -> list[tuple[str, str]]:
+    """(route, key) of objects on a store whose job is not with the platform any more (or not again yet)."""
+    busy = [State.SUBMITTING, State.SUBMITTED, State.HELD]  # a silent task may still want to look
+    query = select(published.c.route, published.c.key).join(jobs, jobs.c.id == published.c.job_id)
+    return [(r.route, r.key) for r in conn.execute(query.where(jobs.c.state.not_in(busy)).order_by(published.c.id))]
+
+
 def counts(conn: Connection) -> dict[State, int]:
     """How many jobs are in each state."""
     rows = conn.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
     return {State(state): n for state, n in rows}
 
 
-def unfinished(conn: Connection) -> list[tuple[str, str, State]]:
-    """(job, route, state) of jobs that the daemon still has to carry on, ended ones whose sources are not filed among
-    them; held ones are not: they wait for a person."""
+class Unfinished(NamedTuple):
+    """A job that is not over. `waits`: for partners of its files, which this process cannot bring about."""
+
+    id: str
+    route: str
+    state: State
+    waits: bool
+
+
+def unfinished(conn: Connection) -> list[Unfinished]:
+    """Jobs that the daemon still has to carry on, ended ones whose sources are not filed among them; held ones are not:
+    they wait for a person, and so do the sources that they share with ended ones."""
+    to_file = and_(jobs.c.state.in_(ENDS), sources.c.filed.is_(False), ~_OPEN_SIBLING)
     query = (
-        select(jobs.c.id, jobs.c.route, jobs.c.state)
+        select(jobs.c.id, jobs.c.route, jobs.c.state, jobs.c.waiting_for)
         .join(sources, sources.c.job_id == jobs.c.id)
-        .where(or_(jobs.c.state.in_(IN_MOTION), and_(jobs.c.state.in_(ENDS), sources.c.filed.is_(False))))
+        .where(or_(jobs.c.state.in_(IN_MOTION), to_file))
         .distinct()
     )
-    return [(job_id, route, State(state)) for job_id, route, state in conn.execute(query)]
+    return [
+        Unfinished(r.id, r.route, State(r.state), r.state == State.QUEUED and r.waiting_for is not None)
+        for r in conn.execute(query)
+    ]
 
 
 def ended_since(conn: Connection, at: str) -> dict[State, int]:
@@ -137,7 +264,7 @@ def on_clusters(conn: Connection) -> list[tuple[str, str, int]]:
     """(cluster, the platform's status word or "", number) of our tasks that are with the platform now."""
     query = (
         select(jobs.c.cluster, func.coalesce(jobs.c.status, ""), func.count())
-        .where(jobs.c.state.in_([State.SUBMITTING, State.SUBMITTED]), jobs.c.cluster.is_not(None))
+        .where(jobs.c.state.in_([State.SUBMITTING, State.SUBMITTED]), jobs.c.cluster != "")
         .group_by(jobs.c.cluster, jobs.c.status)
     )
     return [(cluster, status, n) for cluster, status, n in conn.execute(query)]
@@ -151,15 +278,15 @@ def known_in_inbox(conn: Connection, route: str) -> dict[str, Known]:
 def known_paths(conn: Connection, route: str, paths: Sequence[str]) -> dict[str, Known]:
     """The same for these paths alone."""
     known: dict[str, Known] = {}
-    for chunk in _chunks(paths):
+    for chunk in chunks(paths):
         known |= _known(conn, _OWNED.where(sources.c.route == route, sources.c.path.in_(chunk)))
     return known
 
 
 def away(conn: Connection, route: str) -> list[Job]:
-    """Queued jobs whose sources still lie in done/ or failed/: an operator wants them again."""
+    """Queued jobs whose sources, or their notices, still lie in done/ or failed/: an operator wants them again."""
     query = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route == route, _AWAY)
-    return _with_all(conn, conn.execute(query).all())
+    return with_all(conn, conn.execute(query).all())
 
 
 def at_path(conn: Connection, route: str, path: str) -> list[Job]:
@@ -170,29 +297,29 @@ def at_path(conn: Connection, route: str, path: str) -> list[Job]:
         .where(sources.c.route == route, sources.c.path == path)
         .order_by(sources.c.id.desc())
     )
-    return _with_all(conn, conn.execute(query).all())
+    return with_all(conn, conn.execute(query).all())
 
 
 def reserved_bases(conn: Connection, route: str, folder: str, but: str) -> list[str]:
     """Base names that other jobs have chosen in this outbox folder and not published yet."""
     query = (
-        select(jobs.c.base, sources.c.path)
+        select(jobs.c.base, func.coalesce(jobs.c.bundle, func.min(sources.c.path)).label("path"))
         .join(sources, sources.c.job_id == jobs.c.id)
         .where(jobs.c.route == route, jobs.c.state == State.RENDERED, jobs.c.base.is_not(None), jobs.c.id != but)
+        .group_by(jobs.c.id)
     )
-    return [base for base, path in conn.execute(query) if path.rpartition("/")[0] == folder]
+    return [base for base, path in conn.execute(query) if os.fsdecode(path).rpartition("/")[0] == folder]
 
 
 def reserved_stores(conn: Connection, route: str, place: Place, but: str) -> list[str]:
-    """Paths below done/ or failed/ that other jobs' sources are on their way to."""
+    """Paths below done/ or failed/ that sources of other arrivals are on their way to, or their notices are."""
     states = [State.FAILED, State.CANCELLED] if place is Place.FAILED else [State.RENDERED, State.DELIVERED]
     query = (
-        select(sources.c.stored)
+        select(sources.c.stored, sources.c.told)
         .join(jobs, jobs.c.id == sources.c.job_id)
-        .where(sources.c.route == route, sources.c.filed.is_(False), sources.c.stored.is_not(None))
-        .where(jobs.c.state.in_(states), jobs.c.id != but)
+        .where(sources.c.route == route, sources.c.filed.is_(False), jobs.c.state.in_(states), jobs.c.arrival != but)
     )
-    return list(conn.execute(query).scalars())
+    return [path for row in conn.execute(query) for path in row if path is not None]
 
 
 def steps(conn: Connection, job_id: str) -> list[Step]:
@@ -213,7 +340,7 @@ def present_troubles(conn: Connection) -> list[Trouble]:
 
 def _in_turn(conn: Connection, query: Select[Any], but: Collection[str], limit: int) -> list[Job]:
     rows = conn.execute(query.limit(limit + len(but)))
-    return _with_all(conn, [row for row in rows if row.id not in but][:limit])
+    return with_all(conn, [row for row in rows if row.id not in but][:limit])
 
 
 def _known(conn: Connection, query: Select[Any]) -> dict[str, Known]:
@@ -223,48 +350,3 @@ def _known(conn: Connection, query: Select[Any]) -> dict[str, Known]:
         if is_open or path not in known or not known[path].open:
             known[path] = Known(size, mtime_ns, is_open)
     return known
-
-
-def _with_all(conn: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
-    """Jobs out of rows of `jobs`, in their order, with what hangs on them in four queries a chunk."""
-    ids = [row.id for row in rows]
-    by_job: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    for table, make in ((sources, _source), (outputs, _output), (remarks, _remark), (submissions, _submission)):
-        for chunk in _chunks(ids):
-            query = select(table).where(table.c.job_id.in_(chunk)).order_by(table.c.id)
-            for row in conn.execute(query):
-                by_job[row.job_id][table.name].append(make(row))
-    return [_job(row, by_job[row.id]) for row in rows]
-
-
-def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[i : i + _CHUNK] for i in range(0, len(ids), _CHUNK))
-
-
-def _job(r: Row[Any], parts: dict[str, list[Any]]) -> Job:
-    return Job(
-        id=r.id, route=r.route, kind=r.kind, state=State(r.state), priority=r.priority, attempts=r.attempts,
-        workflow_id=r.workflow_id, version_id=r.version_id, params=r.params, cluster=r.cluster, task_id=r.task_id,
-        paid=r.paid, status=r.status, progress=r.progress, node=r.node, error=r.error, base=r.base,
-        created=r.created, updated=r.updated,
-        times=Times(r.seen_at, r.queued_at, r.submitted_at, r.started_at, r.finished_at, r.delivered_at),
-        sources=tuple(parts["sources"]), outputs=tuple(sorted(parts["outputs"], key=lambda o: o.position)),
-        remarks=tuple(parts["remarks"]), submissions=tuple(parts["submissions"]),
-    )  # fmt: skip
-
-
-def _source(r: Row[Any]) -> Source:
-    return Source(r.input, r.path, r.size, r.mtime_ns, r.sha256, Place(r.place), r.stored, r.filed)
-
-
-def _output(r: Row[Any]) -> Output:
-    return Output(r.position, r.node_id, r.title, r.url, r.file, r.size, r.sha256, r.media_type, r.fetched)
-
-
-def _remark(r: Row[Any]) -> Remark:
-    return Remark(Level(r.level), r.message, r.node_id, r.title)
-
-
-def _submission(r: Row[Any]) -> Submission:
-    outcome = Outcome(r.outcome) if r.outcome else None
-    return Submission(r.id, r.at, r.cluster, r.task_id, outcome, r.detail, r.complete)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.types import BigInteger
 
@@ -85,7 +86,18 @@ jobs = Table(
     Column("started_at", String(24)),
     Column("finished_at", String(24)),
     Column("delivered_at", String(24)),
+    Column("arrival", String(16), nullable=False, server_default=text("''")),
+    Column("wishes", JSON, nullable=False, server_default=text("'{}'")),
+    Column("sent", JSON, nullable=False, server_default=text("'{}'")),
+    Column("bundle", PathBytes),
+    Column("waiting_for", Text),
+    Column("derived_from", PathBytes),
+    Column("duplicate_of", String(16)),
+    Column("fingerprint", String(64)),
     Index("jobs_by_state", "state", "priority", "queued_at"),
+    Index("jobs_by_arrival", "arrival"),
+    Index("jobs_by_bundle", "route", "bundle"),
+    Index("jobs_by_fingerprint", "fingerprint"),
 )
 
 sources = Table(
@@ -102,6 +114,8 @@ sources = Table(
     Column("place", String(8), nullable=False),
     Column("stored", PathBytes),
     Column("filed", Boolean, nullable=False, default=False),
+    Column("role", String(8), nullable=False, server_default="file"),
+    Column("told", PathBytes),
     Index("sources_by_path", "route", "path"),
     Index("sources_by_place", "route", "place"),
     Index("sources_to_file", "filed", "job_id"),
@@ -135,6 +149,7 @@ outputs = Table(
     Column("sha256", String(64)),
     Column("media_type", Words),
     Column("fetched", Boolean, nullable=False, default=False),
+    Index("outputs_by_file", "file"),
 )
 
 remarks = Table(
@@ -158,6 +173,26 @@ history = Table(
     Column("to_state", String(16), nullable=False),
     Column("note", Words, nullable=False),
 )
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False, index=True),
+    Column("filename", Words, nullable=False),
+    Column("at", String(24), nullable=False),
+)
+"""Files that the platform keeps under a name (native graphs): they need not be uploaded again."""
+
+published = Table(
+    "published",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _of_job(),
+    Column("route", Text, nullable=False),
+    Column("key", Text, nullable=False),
+)
+"""Objects on a store that were published for a job and are to be removed after it. Written before the object is."""
 
 shares = Table(
     "shares",

@@ -50,6 +50,15 @@ class ShareOffline(Fault):
     """Reaches one route: its folders cannot be reached, read or written now. Its jobs wait where they are."""
 
 
+class RouteDown(Fault):
+    """Reaches one route: something that its settings name (a constant file, its graph, its object store) cannot be used
+    now. Its jobs wait, nothing is burnt."""
+
+
+class StoreDown(RouteDown):
+    """Reaches one route: the object store that its pictures are published on cannot be used now."""
+
+
 class SourceChanged(Fault):
     """The file is no longer the one that settled: the upload is abandoned, the file settles again."""
 

@@ -7,9 +7,11 @@ below their root, `str` with surrogateescape. Nothing here may know how any of i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from renderdrop.model.lifecycle import State
+from renderdrop.model.names import split_ext
+from renderdrop.model.route import Kind, Value
+from renderdrop.model.wishes import Wishes
 
 
 class Place(StrEnum):
@@ -22,6 +24,17 @@ class Place(StrEnum):
     """`after = "delete"`: unlinked once the delivery was on disk."""
     GONE = "gone"
     """Somebody took it away, or put another file in its place."""
+
+
+class Role(StrEnum):
+    """What a source is to its job."""
+
+    FILE = "file"
+    """It is sent."""
+    TEXT = "text"
+    """Its content became a parameter (a text, or the address in a `.url`); the file itself is not sent."""
+    TICKET = "ticket"
+    """It carries wishes for the job."""
 
 
 class Outcome(StrEnum):
@@ -55,6 +68,9 @@ class Source:
     """Below done/ or failed/: where archiving puts it. Committed before the rename."""
     filed: bool = False
     """Archiving has nothing left to do."""
+    role: Role = Role.FILE
+    told: str | None = None
+    """The path below failed/ that its two notices are named after, once they were decided on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,27 @@ class Remark:
     message: str
     node_id: str
     title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A file of the operator's that was sent along; `name` is bare, its folder is nobody's business."""
+
+    input: str
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What else of the accepted request has to be known later: the graph's hash, constant files, and for graphs the
+    names under which the platform keeps the uploads (`remembered`: some of them were uploaded for an earlier job)."""
+
+    graph_sha256: str | None = None
+    constants: tuple[Constant, ...] = ()
+    uploads: tuple[str, ...] = ()
+    remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +163,15 @@ class Job:
 
     id: str
     route: str
-    kind: str
+    kind: Kind
     state: State
     priority: int
     attempts: int
     """How many of the route's attempts temporary faults have burnt."""
     workflow_id: str
     version_id: str | None
-    params: Mapping[str, Any]
+    params: Mapping[str, Value]
+    """Those of the last submission; before the first, those that it would have by the settings of its arrival."""
     cluster: str | None
     task_id: str | None
     paid: bool
@@ -152,13 +190,55 @@ class Job:
     outputs: tuple[Output, ...] = ()
     remarks: tuple[Remark, ...] = ()
     submissions: tuple[Submission, ...] = field(default=())
+    arrival: str = ""
+    """The id that all jobs made of the same files share (a matrix makes several): their source is archived once."""
+    wishes: Wishes = field(default_factory=Wishes)
+    sent: Sent = field(default_factory=Sent)
+    bundle: str | None = None
+    """Below the inbox: a folder bundle's folder, or the common stem of a stem bundle; None for a single file."""
+    waiting_for: str | None = None
+    """The inputs that its bundle still lacks; such a job is not sent."""
+    derived_from: str | None = None
+    """Below the inbox: the sidecar that lists a source as its output (chained routes)."""
+    duplicate_of: str | None = None
+    """The job whose results this one shares, because it would have rendered the very same."""
 
     @property
     def source(self) -> Source:
-        """The first source: the one that names the results."""
-        return self.sources[0]
+        """The first source: the one that names the results of a single file."""
+        return self.inputs[0] if self.inputs else self.sources[0]
+
+    @property
+    def inputs(self) -> tuple[Source, ...]:
+        """The sources without the tickets."""
+        return tuple(s for s in self.sources if s.role is not Role.TICKET)
+
+    @property
+    def tickets(self) -> tuple[Source, ...]:
+        """The tickets that came with it."""
+        return tuple(s for s in self.sources if s.role is Role.TICKET)
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether its sources are a folder bundle, which moves as a folder."""
+        return self.bundle is not None and self.source.path.startswith(f"{self.bundle}/")
 
     @property
     def folder(self) -> str:
         """The sub-folder of the inbox it was dropped in, mirrored in outbox, done and failed ("" = none)."""
-        return self.source.path.rpartition("/")[0]
+        return (self.bundle or self.source.path).rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """What people call the thing that was dropped: a file's name, a bundle's stem or folder."""
+        return (self.bundle or self.source.path).rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """What names its results."""
+        return self.name if self.bundle is not None else split_ext(self.name)[0]
+
+
+def told_at(job: Job, source: Source) -> str | None:
+    """The path below failed/ beside which the notices of this source stand; None where nothing was told of it."""
+    return source.told

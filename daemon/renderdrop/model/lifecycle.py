@@ -32,7 +32,8 @@ S = State
 
 MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
     {
-        S.QUEUED: frozenset({S.SUBMITTING, S.FAILED, S.CANCELLED, S.HELD}),
+        # To rendered only where an earlier job has rendered the very same (`duplicates = "skip"`).
+        S.QUEUED: frozenset({S.SUBMITTING, S.RENDERED, S.FAILED, S.CANCELLED, S.HELD}),
         S.SUBMITTING: frozenset({S.SUBMITTED, S.QUEUED, S.FAILED, S.HELD}),
         S.SUBMITTED: frozenset({S.RENDERED, S.QUEUED, S.FAILED, S.HELD}),
         S.RENDERED: frozenset({S.DELIVERED, S.FAILED, S.HELD}),

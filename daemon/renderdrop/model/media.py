@@ -1,6 +1,6 @@
 """What a dropped or a delivered file is, by its extension: the media classes of a route's inputs.
 
-Owns: one table, extension → media type. The class (image, video, audio) is the media type's first word.
+Owns: one table, extension → media type. The class (image, video, audio, text) is the media type's first word.
 Content is never sniffed: the platform judges what it gets, we only say which input a file may feed.
 """
 
@@ -35,7 +35,9 @@ UNTYPED: Final = "application/octet-stream"
 _OTHER_NAMES: Final = {"image/jpg": ".jpg", "audio/x-wav": ".wav", "audio/wave": ".wav", "audio/mp3": ".mp3"}
 _CLASS_OF: Final = {".mxf": "video"}
 
-MEDIA_CLASSES: Final = ("image", "video", "audio", "any")
+MEDIA_CLASSES: Final = ("image", "video", "audio", "text", "any")
+LINK: Final = ".url"
+"""An internet shortcut, as every desktop writes it: it can stand for a picture that is already public."""
 
 Accepts = str | tuple[str, ...]
 """What an input takes: one of MEDIA_CLASSES, or patterns of names such as ("*.exr",)."""
@@ -55,7 +57,7 @@ def extension(media: str) -> str:
 
 
 def media_class(name: str) -> str | None:
-    """image, video or audio by a name's extension, None where it is none of them."""
+    """image, video, audio or text by a name's extension, None where it is none of them."""
     ext = fold(split_ext(name)[1])
     found = _CLASS_OF.get(ext) or MEDIA_TYPES.get(ext, "").split("/")[0]
     return found if found in MEDIA_CLASSES else None
@@ -71,5 +73,6 @@ def takes(accepts: Accepts, name: str) -> bool:
 def wanted(accepts: Accepts | Sequence[str]) -> str:
     """The same for people: "an image", "a file like *.exr"."""
     if isinstance(accepts, str):
-        return {"image": "an image", "video": "a video", "audio": "an audio file"}.get(accepts, "any file")
+        words = {"image": "an image", "video": "a video", "audio": "an audio file", "text": "a text file (.txt)"}
+        return words.get(accepts, "any file")
     return "a file like " + " or ".join(accepts)

@@ -84,13 +84,25 @@ def notices(stored: str) -> tuple[str, str]:
     return folder + slash + cut(name, NOTICE_TXT), folder + slash + cut(name, NOTICE_JSON)
 
 
+TICKETS: Final = (".job.toml", ".job.json")
+"""How a ticket's name ends; before it stands the name of the file that it belongs to."""
+
+
+def ticket_of(name: str) -> str | None:
+    """The bare name that a ticket is for; None where it is no ticket's name."""
+    folded = fold(name)
+    return next((name[: -len(tail)] for tail in TICKETS if folded.endswith(tail) and len(name) > len(tail)), None)
+
+
 def numbered(path: str, n: int) -> str:
-    """`NAME.EXT` as `NAME-n.EXT`; the first is the name itself. The stem is cut where it must be."""
+    """`NAME.EXT` as `NAME-n.EXT`, a ticket `NAME.EXT.job.toml` as `NAME-n.EXT.job.toml`; the first is the name itself.
+    The stem is cut where it must be."""
     if n < 2:
         return path
     folder, slash, name = path.rpartition("/")
-    stem, ext = _stem_and_tail(name)
-    return folder + slash + cut(stem, f"-{n}{ext}")
+    ours = ticket_of(name)
+    stem, ext = _stem_and_tail(ours or name)
+    return folder + slash + cut(stem, f"-{n}{ext}{name[len(ours) :] if ours else ''}")
 
 
 def _stem_and_tail(name: str) -> tuple[str, str]:

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from renderdrop import __version__
 from renderdrop.model.job import Job, Level
+from renderdrop.model.route import Model
+from renderdrop.model.wishes import ROUTE
 
 SCHEMA: Final = "renderdrop/sidecar/1"
 
@@ -27,6 +29,38 @@ class SourcePart(_Part):
     path: str = Field(description="path below the inbox as it was dropped")
     size: int = Field(description="bytes")
     sha256: str | None = Field(description="of the bytes that were sent; null when nothing was sent")
+
+
+class TicketPart(_Part):
+    """A ticket that came with the sources."""
+
+    name: str = Field(description="bare file name as it was dropped")
+    path: str = Field(description="path below the inbox as it was dropped")
+    size: int = Field(description="bytes")
+
+
+class ConstantPart(_Part):
+    """A file of the operator's that was sent along."""
+
+    input: str = Field(description="the workflow's input that it fed")
+    name: str = Field(description="bare file name")
+    size: int = Field(description="bytes")
+    sha256: str
+
+
+class GraphPart(_Part):
+    """The graph that was sent (kind `graph`)."""
+
+    name: str = Field(description="bare file name")
+    sha256: str | None = Field(description="of the file as it was when it was sent; null when nothing was sent")
+
+
+class ModelPart(_Part):
+    """The third-party model that was asked (kind `model`)."""
+
+    provider: str
+    model: str
+    type: str
 
 
 class OutputPart(_Part):
@@ -64,7 +98,7 @@ class SubmissionPart(_Part):
     """One try to get a task."""
 
     at: str
-    cluster: str
+    cluster: str | None = Field(description="null for models, which the platform places itself")
     task_id: int | str | None
     outcome: Literal["accepted", "refused", "not_sent", "unknown"]
 
@@ -75,21 +109,32 @@ class Sidecar(_Part):
     schema_: Literal["renderdrop/sidecar/1"] = Field(alias="schema")
     job_id: str
     route: str
-    kind: Literal["app"]
+    kind: Literal["app", "graph", "model"]
     status: Literal["success", "fail"]
     sources: list[SourcePart]
-    workflow_id: str
+    workflow_id: str | None = Field(description="of an app; null for other kinds")
     version_id: str | None
     cluster: str | None
     task_id: int | str | None
-    params: dict[str, Any] = Field(description="the constants that were sent")
+    params: dict[str, Any] = Field(description="the parameters that were sent")
+    params_from: dict[str, str] = Field(
+        description="where each of them came from: `route` (the settings), `matrix`, `batch` (a `_batch.job.toml`), "
+        "`ticket`, `text` (a dropped file's content) or `rerun`"
+    )
+    tickets: list[TicketPart]
+    constants: list[ConstantPart]
+    graph: GraphPart | None
+    model: ModelPart | None
     outputs: list[OutputPart]
     warnings: list[str] = Field(description="warning texts of the workflow's nodes")
     errors: list[ErrorPart]
     times: TimesPart
     submissions: list[SubmissionPart] = Field(description="every try, the last one last; `unknown`: it may be paid for")
     derived_from: str | None = Field(
-        description="the sidecar that lists a source as its output; null = dropped by hand"
+        description="the sidecar that lists a source as its output (path below the inbox); null = dropped by hand"
+    )
+    duplicate_of: str | None = Field(
+        description="the job that had rendered the very same; its results are given again, nothing was paid"
     )
     version: str = Field(description="of renderdrop")
 
@@ -100,35 +145,45 @@ def sidecar_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **schema}
 
 
-def write(job: Job, *, success: bool, delivered: str | None = None) -> bytes:
-    """A job as its sidecar's bytes. `delivered`: the moment to be written as such."""
+def write(job: Job, *, success: bool, delivered: str | None = None, model: Model | None = None) -> bytes:
+    """A job as its sidecar's bytes. `delivered`: the moment to be written as such. `model`: that of a model route."""
     failure = [] if success else [ErrorPart(message=plain(job.error or "failed"), node_id=None, title=None)]
     sidecar = Sidecar(
         schema=SCHEMA,
         job_id=job.id,
         route=job.route,
-        kind="app",
+        kind=job.kind,
         status="success" if success else "fail",
         sources=[
             SourcePart(
                 input=s.input, name=plain(s.path.rpartition("/")[2]), path=plain(s.path), size=s.size, sha256=s.sha256
             )
-            for s in job.sources
+            for s in job.inputs
         ],
-        workflow_id=job.workflow_id,
+        workflow_id=job.workflow_id if job.kind == "app" else None,
         version_id=job.version_id,
-        cluster=job.cluster and plain(job.cluster),
+        cluster=plain(job.cluster) if job.cluster else None,
         task_id=task_id(job.task_id),
         params={plain(key): plain(value) if isinstance(value, str) else value for key, value in job.params.items()},
+        params_from={plain(key): job.wishes.origins.get(key, ROUTE) for key in job.params},
+        tickets=[
+            TicketPart(name=plain(t.path.rpartition("/")[2]), path=plain(t.path), size=t.size) for t in job.tickets
+        ],
+        constants=[
+            ConstantPart(input=c.input, name=plain(c.name), size=c.size, sha256=c.sha256) for c in job.sent.constants
+        ],
+        graph=GraphPart(name=job.workflow_id, sha256=job.sent.graph_sha256) if job.kind == "graph" else None,
+        model=_model(model) if model is not None and job.kind == "model" else None,
         outputs=[
             OutputPart(
-                file=plain(o.file or ""), node_id=plain(o.node_id), title=plain(o.title), url=plain(o.url), size=o.size,
-                sha256=o.sha256, media_type=o.media_type and plain(o.media_type),
+                file=plain(o.file or ""), node_id=plain(o.node_id), title=plain(o.title), url=short(plain(o.url)),
+                size=o.size, sha256=o.sha256, media_type=o.media_type and plain(o.media_type),
             )
             for o in job.outputs
             if success
         ],
-        warnings=[plain(r.message) for r in job.remarks if r.level is Level.WARNING],
+        warnings=[plain(note) for note in job.wishes.notes]
+        + [plain(r.message) for r in job.remarks if r.level is Level.WARNING],
         errors=failure
         + [
             ErrorPart(message=plain(r.message), node_id=plain(r.node_id), title=plain(r.title))
@@ -140,14 +195,21 @@ def write(job: Job, *, success: bool, delivered: str | None = None) -> bytes:
             finished=job.times.finished, delivered=delivered,
         ),
         submissions=[
-            SubmissionPart(at=s.at, cluster=plain(s.cluster), task_id=task_id(s.task_id), outcome=s.outcome.value)
+            SubmissionPart(
+                at=s.at, cluster=plain(s.cluster) or None, task_id=task_id(s.task_id), outcome=s.outcome.value
+            )
             for s in job.submissions
             if s.outcome is not None
         ],
-        derived_from=None,
+        derived_from=plain(job.derived_from) if job.derived_from is not None else None,
+        duplicate_of=job.duplicate_of,
         version=__version__,
     )  # fmt: skip
     return (json.dumps(sidecar.model_dump(by_alias=True), ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _model(model: Model) -> ModelPart:
+    return ModelPart(provider=model.provider, model=model.name, type=model.type)
 
 
 def belongs_to(data: bytes) -> str | None:
@@ -164,6 +226,11 @@ def belongs_to(data: bytes) -> str | None:
 def plain(text: str) -> str:
     """Text that any encoder takes: bytes of a name that are no UTF-8 are written as \\udcXX."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def short(url: str) -> str:
+    """An address as it is told: one that holds the data itself is cut after its type."""
+    return f"{url[: url.index(',') + 1]}…" if url[:5].lower() == "data:" and "," in url[:200] else url
 
 
 def task_id(text: str | None) -> int | str | None:

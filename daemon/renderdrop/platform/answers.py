@@ -10,12 +10,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary
 from renderdrop.model.names import shown
 
 _MESSAGE_LENGTH = 500
+_ENVELOPE: Final = frozenset({"code", "msg", "data"})
+TEXTS: Final = ("message", "msg", "error", "detail", "reason")
+"""Keys under which a bare answer says what is wrong, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,37 @@ def data(answer: Answer, now: datetime) -> Any:
     raise OwnError(f"the platform reports an error of its own: {fault.message}") if answer.status >= 500 else fault
 
 
+def opened(answer: Answer, now: datetime) -> Any:
+    """The same where an envelope may be missing (platform-api.md, section 4): `data` of an envelope that holds
+    nothing else, else the whole object or list. A bare one is judged by its HTTP status; of a bare refusal (4xx)
+    the text is shown. A bare 5xx stays Nonsense: gateways write JSON too."""
+    fault = by_status(answer, now)
+    if isinstance(fault, Refused) and (text := _bare_text(answer)):
+        raise Refused(text, fault.code, fault.http_status)
+    if fault:
+        raise fault
+    found = payload(answer)
+    if isinstance(found, dict) and "code" in found:
+        inner = data(answer, now)
+        rest = {name: value for name, value in found.items() if name not in _ENVELOPE}
+        return rest | {"data": inner} if rest else inner
+    if not isinstance(found, (dict, list)):
+        raise Nonsense(f"the platform's answer is neither an object nor a list (HTTP {answer.status})")
+    return found
+
+
+def told(found: Any, depth: int = 3) -> str:
+    """The text of an error as the world's servers write it: a string, an object with `message` and the like, or a
+    list of them; "" for none."""
+    if isinstance(found, str):
+        return found.strip()[:_MESSAGE_LENGTH]
+    if depth and isinstance(found, dict):
+        return next((text for key in TEXTS if (text := told(found.get(key), depth - 1))), "")
+    if depth and isinstance(found, list):
+        return "; ".join(text for row in found[:5] if (text := told(row, depth - 1)))[:_MESSAGE_LENGTH]
+    return ""
+
+
 def by_status(answer: Answer, now: datetime) -> Fault | None:
     """The fault that the status line alone amounts to; None where the body has the word."""
     if answer.status in (401, 403):
@@ -75,11 +109,10 @@ def by_status(answer: Answer, now: datetime) -> Fault | None:
         return Busy(f"the platform is busy (HTTP {answer.status}{_said(answer)})", wait)
     if answer.status == 408:
         return Temporary("the platform gave up waiting for the request (HTTP 408)", wait)
-    if _message(answer) is None:
+    if answer.status >= 400 and _message(answer) is None:
         if answer.status >= 500:
             return Nonsense(f"the platform or a gateway before it failed (HTTP {answer.status})", wait)
-        if answer.status >= 400:
-            return Refused(f"the platform answered HTTP {answer.status}", str(answer.status), answer.status)
+        return Refused(f"the platform answered HTTP {answer.status}", str(answer.status), answer.status)
     return None
 
 
@@ -127,6 +160,14 @@ def _message(answer: Answer) -> str | None:
     if not isinstance(envelope, dict) or "code" not in envelope:
         return None
     return refusal(answer, envelope).message
+
+
+def _bare_text(answer: Answer) -> str:
+    try:
+        found = json.loads(answer.body)
+        return told(found) if isinstance(found, dict) else ""
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _said(answer: Answer) -> str:

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from renderdrop.model.errors import Fault, PlatformDown, Temporary
 from renderdrop.platform.answers import Answer, Nonsense
+from renderdrop.platform.data_uri import is_data_uri
 
 BODY_CAP: Final = 4 * 2**20
 """Bytes of an answer to a call. A poll's answer with hundreds of outputs is far below 1 MiB."""
@@ -31,6 +32,8 @@ ANSWER: Final = 120.0
 """Seconds to wait for the answer to a submission. Long on purpose: giving up too early may pay twice."""
 CALL_DEADLINE: Final = 45.0
 """Seconds for a whole call with a small body, however slowly the answer drips."""
+SLOWEST_ANSWER: Final = 256_000
+"""Bytes a second on which the longer deadline of a longer answer is reckoned."""
 
 CALLS: Final = 8
 """Small calls at once."""
@@ -101,11 +104,14 @@ class Client:
         """From the next request on, another token (it was renewed and the settings were read again)."""
         self._token = token
 
-    async def get(self, path: str) -> Answer:
-        """One small call. Raises PlatformDown when nobody can be reached, Temporary when the answer does not come."""
+    async def get(self, path: str, cap: int | None = None) -> Answer:
+        """One small call; `cap`: bytes of an answer that may be longer than BODY_CAP, with the time that it needs.
+        Raises PlatformDown when nobody can be reached, Temporary when the answer does not come."""
+        cap = BODY_CAP if cap is None else cap
+        deadline = CALL_DEADLINE + max(0, cap - BODY_CAP) / SLOWEST_ANSWER
         async with self._calls.one() as client:
             request = client.build_request("GET", self.base_url + path, headers=self._headers(self.base_url))
-            return await self._exchange(client, request, CALL_DEADLINE)
+            return await self._exchange(client, request, deadline, cap)
 
     async def post(
         self, path: str, content: AsyncIterator[bytes], headers: Mapping[str, str], deadline: float
@@ -148,12 +154,14 @@ class Client:
             return dict(_IDENTITY)
         return {**_IDENTITY, "Authorization": f"Bearer {self._token.get_secret_value()}"}
 
-    async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request, deadline: float) -> Answer:
+    async def _exchange(
+        self, client: httpx.AsyncClient, request: httpx.Request, deadline: float, cap: int = BODY_CAP
+    ) -> Answer:
         try:
             async with asyncio.timeout(deadline):
                 response = await client.send(request, stream=True)
                 try:
-                    return Answer(response.status_code, _lower(response.headers), await _capped(response))
+                    return Answer(response.status_code, _lower(response.headers), await _capped(response, cap))
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -163,7 +171,10 @@ class Client:
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port: what must be equal for the token to go along. Raises Nonsense for no URL at all."""
+    """Scheme, host and port: what must be equal for the token to go along. Raises Nonsense for no URL at all.
+    A data: URI has none; it is not taken apart, for it may be huge and `urlsplit` remembers what it saw."""
+    if is_data_uri(url):
+        return "data", "", None
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -189,10 +200,10 @@ def _lower(headers: httpx.Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-async def _capped(response: httpx.Response) -> bytes:
+async def _capped(response: httpx.Response, cap: int) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > BODY_CAP:
-            raise Nonsense(f"the platform's answer is longer than {BODY_CAP // 2**20} MiB")
+        if len(body) > cap:
+            raise Nonsense(f"the platform's answer is longer than {cap // 2**20} MiB")
     return bytes(body)

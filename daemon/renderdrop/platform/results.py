@@ -17,6 +17,7 @@ from renderdrop.model.errors import Busy, PlatformDown, Temporary, Undeliverable
 from renderdrop.model.units import spoken_size
 from renderdrop.platform.answers import Nonsense, retry_after
 from renderdrop.platform.client import Client
+from renderdrop.platform.data_uri import decoded, is_data_uri, media_type
 
 CHUNK: Final = 2**20
 """Bytes gathered before they go to the disk: one trip to a thread each."""
@@ -54,6 +55,9 @@ class Transfer:
         Undeliverable when the file is larger than the cap or its URL is none that may be fetched."""
         if sink.size and self._validator is None:
             await sink.restart()
+        if is_data_uri(self.url):
+            await self._unpack(sink)
+            return
         url = self.url
         for _ in range(_REDIRECTS + 1):
             if _scheme(url) not in ("http", "https"):
@@ -65,6 +69,18 @@ class Transfer:
                 await self._accept(response, sink, now)
                 return
         raise Nonsense("the output's address leads from redirect to redirect")
+
+    async def _unpack(self, sink: Sink) -> None:
+        """A result that came inside the answer: nothing is fetched. Only the platform's own word may be one; a
+        redirect that leads to a data: URI is refused like every other scheme."""
+        self.media_type = media_type(self.url)
+        chunks = decoded(self.url)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            self._check_cap(sink.size + len(chunk))
+            if chunk:
+                await sink.write(chunk)
+        if sink.size == 0:
+            raise Undeliverable("the platform gave an empty data: URI as the result")
 
     def _range(self, sink: Sink) -> dict[str, str]:
         if not sink.size or self._validator is None:

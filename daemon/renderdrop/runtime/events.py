@@ -38,7 +38,9 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "folder_unreadable": "A folder below an inbox cannot be read; what is in it waits.",
         "file_empty": "A file of no bytes lies in the inbox; it is left until it grows.",
         "file_still_written": "A file stands still but a writer has it open; it is left until that ends.",
+        "bundle_waits": "Files have settled, but what they need to be a job is not there yet; `waiting_for` names it.",
         "source_brought_back": "A file was moved back into the inbox; it is a fresh job.",
+        "notice_removed": "A notice of ours had come back into an inbox with its file; it holds no longer.",
         "notices_left": "Old notices in failed/ could not be removed; they do no harm.",
         # job → task
         "job_queued": "A file was accepted.",
@@ -50,6 +52,10 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "job_cancelled": "A job ended because it was no longer wanted or its file was gone or changed.",
         "task_asked_again": "A job that already has a task follows it again instead of paying for another.",
         "task_of_cancelled_job": "The platform took a job that was cancelled meanwhile, and may bill it.",
+        "job_is_a_duplicate": "The very same was rendered before, by job `of`; its results are given again, unpaid.",
+        "graph_read": "A route's graph was read, for the first time or because it changed.",
+        "unpublished": "A picture that was published for a model is gone from the store again.",
+        "unpublish_waits": "A published picture could not be removed yet; it is tried again.",
         "clusters_seen": "The platform's clusters, each with its instances and its limit.",
         "clusters_unknown": "The clusters' load could not be asked for; the last known one holds for a while.",
         # task → result
@@ -65,6 +71,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "source_replaced": "Another file took the source's place before it was archived; it is taken as a new one.",
         "source_gone": "The source was taken out of the inbox before it was archived.",
         "archive_waits": "A source could not be archived; the job stands, the source is filed later.",
+        "chain_told": "A link of a chain failed; the `end` of the chain has NAME.json that says so.",
         "staging_removed": "What an earlier crash had left in staging was removed; its job was over.",
         # after a crash, and at a reload
         "job_recovered": "A submission that the last end interrupted was sorted; `reason` says how.",

@@ -1,6 +1,7 @@
 """The few questions that the settings ask of the machine, each one a tiny function.
 
-Owns: looking. It must never create, change or open anything: `check` may be run by anybody, anywhere.
+Owns: looking. It must never create or change anything, and open only what it is asked to read: `check` may be run by
+anybody, anywhere.
 """
 
 import os
@@ -20,6 +21,28 @@ def folder_fault(path: Path) -> str | None:
     except (OSError, ValueError) as error:
         return f"cannot be reached ({getattr(error, 'strerror', None) or error})"
     return None if stat.S_ISDIR(mode) else "is not a folder"
+
+
+def file_fault(path: Path) -> str | None:
+    """None if a file with something in it is there and can be read, else what is wrong as the end of a sentence."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return MISSING
+    except (OSError, ValueError) as error:
+        return f"cannot be reached ({getattr(error, 'strerror', None) or error})"
+    if not stat.S_ISREG(found.st_mode):
+        return "is not a regular file"
+    if not found.st_size:
+        return "is empty"
+    return None if os.access(path, os.R_OK) else "cannot be read by the user that runs renderdrop"
+
+
+def read(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a regular file. Raises OSError."""
+    # Non-blocking: a pipe in its place must not hold us up.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read(most)
 
 
 def resolved(path: Path) -> Path:

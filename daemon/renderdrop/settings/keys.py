@@ -1,135 +1,50 @@
 """Every key that an operator may set, with its type, its default and what it does.
 
-Owns: the shape of the settings as pydantic models, and the JSON Schema made of them; the docstring
-under a field is its description in the schema. It must never look at a disk, the environment or
-another key than the one it judges: what keys mean together is `checks`.
-A key that is not built yet is not here, so it is an unknown key.
+Owns: the shape of the settings as pydantic models; the docstring under a field is its description in the
+schema. It must never look at a disk, the environment or another key than the one it judges: what keys mean
+together is `kinds`, `inputs` and `checks`. A key that is not built yet is not here, so it is an unknown key.
 """
 
-import math
-import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from renderdrop.model import units
-from renderdrop.model.media import MEDIA_CLASSES, Accepts
-from renderdrop.model.route import After, OnUnknown, Scalar
+from renderdrop.model.route import After, Bundling, Duplicates, Kind, OnUnknown
+from renderdrop.settings.values import (
+    ACCEPTS_SCHEMA,
+    Axis,
+    Bucket,
+    Duration,
+    Expiry,
+    Ident,
+    Location,
+    Param,
+    Patience,
+    Prefix,
+    Size,
+    Suffix,
+    Takes,
+    Text,
+    Url,
+    accepts,
+    no_twins,
+)
 
-_A_YEAR: Final = 366 * 86400.0
-_BLINK: Final = 0.05
-_MOST_BYTES: Final = 2**63 - 1
-
-
-def _duration(value: object) -> float:
-    try:
-        found = units.seconds(value)
-    except OverflowError:
-        found = math.inf
-    if not _BLINK <= found <= _A_YEAR:
-        raise ValueError('must be a duration between "50ms" and "366d"')
-    return found
-
-
-def _size(value: object) -> int:
-    try:
-        found = units.size(value)
-    except OverflowError:
-        found = _MOST_BYTES + 1
-    if not 1 <= found <= _MOST_BYTES:
-        raise ValueError('must be a size between 1 and 2⁶³-1 bytes, such as "8GB"')
-    return found
-
-
-def _path(value: object) -> Path:
-    if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
-        raise ValueError('must be a path in quotes, such as "/srv/share/portrait"')
-    return Path(value)
-
-
-def _ident(value: object) -> object:
-    """The platform's ids are digits: `1234` and `"1234"` mean the same."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _plain(value: str) -> str:
-    value = value.strip()
-    if not value or any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
-        raise ValueError("must not be empty or hold control characters")
-    return value
-
-
-def _bare(value: str) -> str:
-    """A base URL without the slash that people put behind it."""
-    return value.rstrip("/")
-
-
-def _scalar(value: object) -> Scalar:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("must be UTF-8 text") from None
-        return value
-    if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError("must be a text, a number, true or false; put dates in quotes")
-
-
-def _accepts(value: object) -> Accepts:
-    if isinstance(value, str) and value in MEDIA_CLASSES:
-        return value
-    if isinstance(value, (list, tuple)) and value and all(isinstance(p, str) and p.strip() for p in value):
-        return tuple(value)
-    classes = ", ".join(f'"{name}"' for name in MEDIA_CLASSES)
-    raise ValueError(f'must be one of {classes}, or a list of name patterns such as ["*.exr"]')
-
-
-def _one_input(value: Mapping[str, Accepts]) -> Mapping[str, Accepts]:
-    if len(value) != 1:
-        raise ValueError('must name exactly one input in this version, such as { input_image = "image" }')
-    return value
-
-
-def _no_twins(value: tuple[str, ...]) -> tuple[str, ...]:
-    twins = sorted({name for name in value if value.count(name) > 1})
-    if twins:
-        raise ValueError(f"must name a cluster once only; twice or more: {', '.join(twins)}")
-    return value
-
-
-_DURATION_SCHEMA: Final = {
-    "anyOf": [
-        {"type": "number", "minimum": _BLINK, "maximum": _A_YEAR},
-        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|[sSmMhHdD])?\s*$"},
-    ]
-}
-_SIZE_SCHEMA: Final = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1, "maximum": _MOST_BYTES},
-        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(([kKmMgGtT][iI]?)?[bB])?\s*$"},
-    ]
-}
-_ACCEPTS_SCHEMA: Final = {
-    "anyOf": [
-        {"enum": list(MEDIA_CLASSES)},
-        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-    ]
-}
-
-Duration = Annotated[float, PlainValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
-Size = Annotated[int, PlainValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
-Location = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
-Text = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"minLength": 1})]
-Ident = Annotated[Text, BeforeValidator(_ident), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
-Param = Annotated[
-    str | int | float | bool, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
-Takes = Annotated[Accepts, PlainValidator(_accepts), WithJsonSchema(_ACCEPTS_SCHEMA)]
+ModelType = Literal["text2image", "image2image"]
+"""The keys of the platform room's table of types, which lies above us."""
+_TABLES: Final = ', or a table: { media = "image", suffix = "_mask", optional = true } or { file = "style.png" }'
 
 
 def _span(text: str) -> Any:
@@ -144,7 +59,7 @@ class _Table(BaseModel):
 class Platform(_Table):
     """The rendering platform: where it is and how hard we may ask it."""
 
-    base_url: Annotated[Text, AfterValidator(_bare)] = "https://art.huya.info"
+    base_url: Url = "https://art.huya.info"
     """Scheme, host and port of the platform. The token goes there and nowhere else."""
     token_file: Location | None = None
     """A file that holds the platform's token and nothing else; relative to the settings file. Left out: the variable
@@ -178,6 +93,9 @@ class Intake(_Table):
     """How often a whole inbox is looked through on local file systems, where events make it quicker."""
     sweep_network: Duration = _span("10s")
     """The same on network and FUSE mounts, where the sweep is all there is."""
+    ticket_wait: Patience = _span("10s")
+    """How long a settled file waits, from its last change, for a ticket that may come after it; 0: not at all.
+    A ticket that was dropped before its file is always found."""
     ignore: tuple[Text, ...] = Field(default=(), examples=[["**/*.psd"]])
     """Patterns of files to leave alone, besides those that are always ignored."""
 
@@ -191,35 +109,123 @@ class Dispatch(_Table):
     """How a cluster is chosen among those that the route allows."""
 
 
+class InputTable(_Table):
+    """One input: what is dropped for it, or the file of the operator's that feeds it in every job."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["media"]}, {"required": ["file"]}]})
+
+    media: Takes | None = Field(default=None, examples=["image"])
+    """What is dropped: "image", "video", "audio", "text", "any" or a list of name patterns."""
+    suffix: Suffix | None = None
+    """How the names of its files end before the extension: with "_mask", clip_mask.png goes with clip.jpg."""
+    optional: bool = False
+    """A job may go without it."""
+    file: Location | None = Field(default=None, examples=["style.png"])
+    """A file that is sent with every job; relative to the settings file. Instead of the other keys."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.media is None) == (self.file is None):
+            raise ValueError('must have either media, such as "image", for what is dropped, or file, for a constant')
+        if self.file is not None and self.model_fields_set != {"file"}:
+            raise ValueError("must not have suffix or optional beside file: the same file is sent with every job")
+        return self
+
+
+def _as_table(value: object) -> object:
+    """`"image"` and `["*.exr"]` are short for `{ media = … }`."""
+    if isinstance(value, (Mapping, InputTable)):
+        return value
+    try:
+        return {"media": accepts(value)}
+    except ValueError as error:
+        raise ValueError(f"{error}{_TABLES}") from None
+
+
+class _ShortOrTable:
+    """An input's JSON Schema: the short form or the table."""
+
+    def __get_pydantic_json_schema__(
+        self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [*ACCEPTS_SCHEMA["anyOf"], handler(core)]}
+
+
+class PublishTable(_Table):
+    """The S3-compatible store through which a model's pictures become public URLs for a while. Its credentials come
+    from the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), ~/.aws or an instance role, never from here."""
+
+    bucket: Bucket = Field(examples=["render-inputs"])
+    """The bucket's name."""
+    endpoint: Url = Field(examples=["https://oss-cn-shenzhen.aliyuncs.com"])
+    """The store's address, without the bucket. The platform must be able to reach it."""
+    prefix: Prefix = "renderdrop/"
+    """How the names of the pictures begin in the bucket."""
+    expires: Expiry = _span("1h")
+    """How long a picture's URL can be used; longer than a task can take. At most "7d"."""
+    region: Text | None = None
+    """The store's region, where it wants one."""
+    addressing: Literal["auto", "virtual", "path"] = "auto"
+    """Where the bucket stands in URLs: "virtual" in the host's name (OSS), "path" behind it (MinIO)."""
+
+
 class RouteTable(_Table):
     """One route: an inbox, the workflow it feeds and the outbox."""
 
-    kind: Literal["app"] = "app"
-    """What the route runs: a workflow published as an app."""
+    kind: Kind = "app"
+    """What the route runs: a workflow published as an "app", a ComfyUI "graph" of your own, or a third party's
+    "model"."""
     folder: Location | None = Field(default=None, examples=["/srv/share/portrait"])
     """The folder that holds inbox/, outbox/, done/ and failed/; relative to the settings file."""
     inbox: Location | None = None
-    """Where files are dropped, if not FOLDER/inbox."""
+    """Where files are dropped, if not FOLDER/inbox. It may be another route's outbox: a chain."""
     outbox: Location | None = None
-    """Where results appear, if not FOLDER/outbox."""
+    """Where results appear, if not FOLDER/outbox. It may be another route's inbox: a chain."""
     done: Location | None = None
     """Where sources go whose results were delivered, if not FOLDER/done."""
     failed: Location | None = None
     """Where sources go that failed, if not FOLDER/failed."""
-    workflow_id: Ident = Field(examples=["1234"])
-    """The workflow's id on the platform."""
+    workflow_id: Ident | None = Field(default=None, examples=["1234"])
+    """Apps only, and required there: the workflow's id on the platform."""
     version_id: Ident | None = None
-    """The workflow's version; the newest where left out."""
-    clusters: Annotated[tuple[Text, ...], AfterValidator(_no_twins)] = Field(
-        min_length=1, examples=[["GPU-4090", "GPU-A800"]], json_schema_extra={"uniqueItems": True}
+    """Apps only: the workflow's version; the newest where left out."""
+    graph: Location | None = Field(default=None, examples=["graphs/upscale_api.json"])
+    """Graphs only, and required there: the graph as ComfyUI exports it in API format; relative to the settings file."""
+    provider: Text | None = Field(default=None, examples=["google"])
+    """Models only, and required there: whose model it is."""
+    model: Text | None = Field(default=None, examples=["gemini-3-pro-image-preview"])
+    """Models only, and required there: the model's name, as agreed with the platform's administrators."""
+    type: ModelType | None = Field(default=None, examples=["image2image"])
+    """Models only, and required there: what the model makes of what."""
+    clusters: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(no_twins("a cluster"))] | None = Field(
+        default=None, examples=[["GPU-4090", "GPU-A800"]], json_schema_extra={"uniqueItems": True}
     )
-    """The clusters that may run it, in order of preference."""
-    inputs: Annotated[dict[str, Takes], AfterValidator(_one_input)] = Field(
-        examples=[{"input_image": "image"}], json_schema_extra={"minProperties": 1, "maxProperties": 1}
+    """Apps and graphs, required there: the clusters that may run it, in order of preference."""
+    inputs: dict[str, Annotated[InputTable, BeforeValidator(_as_table), _ShortOrTable()]] = Field(
+        examples=[{"input_image": "image"}], json_schema_extra={"minProperties": 1}
     )
-    """The app's parameter ← what is dropped: "image", "video", "audio", "any" or a list of name patterns."""
+    """The workflow's input (of a graph: node.input) ← what is dropped: "image", "video", "audio", "text" (its content
+    becomes the value), "any", a list of name patterns, or a table."""
+    bundle: Bundling | None = None
+    """Which files make a job: each "file" by itself (the default with one input), those with one "stem" in a folder
+    (the default with several), or those in one "folder" of the inbox."""
+    bundle_timeout: Patience = _span("30m")
+    """After so long a bundle that lacks a file fails and says what is missing; 0: it waits for ever."""
     params: dict[str, Param] = Field(default={}, examples=[{"prompt": "oil painting"}])
-    """Constants that every job of the route sends."""
+    """Constants that every job of the route sends; a model's may be lists and tables."""
+    matrix: dict[str, Axis] = Field(default={}, examples=[{"seed": [1, 2, 3]}])
+    """Parameters with several values each: one job for every combination, at most 1000."""
+    params_allowed: Annotated[tuple[Text, ...], AfterValidator(no_twins("a parameter"))] | None = Field(
+        default=None, examples=[["prompt", "seed"]], json_schema_extra={"uniqueItems": True}
+    )
+    """The parameters that a ticket may set. Left out: those under params and matrix, and a model's pictures, for which
+    a ticket may give public URLs."""
+    publish: PublishTable | None = None
+    """Models only: where dropped pictures are published for the model to fetch. Without it only .url files and
+    tickets can name pictures."""
+    duplicates: Duplicates = "run"
+    """The same content with the same parameters and workflow once more: "run" it again, or "skip" it and give the
+    earlier results."""
     after: After = "move"
     """What becomes of a source when its job has ended: "move" it to done/, "keep" it where it is and remember it, or
     "delete" it once its results are on disk."""
@@ -250,23 +256,3 @@ class Settings(_Table):
         default={}, json_schema_extra={"propertyNames": {"minLength": 1, "maxLength": 64}}
     )
     """The routes by name: letters, digits, ".", "_" and "-", beginning with a letter or digit."""
-
-
-def settings_schema() -> dict[str, Any]:
-    """The settings as JSON Schema, draft 2020-12: what `renderdrop schema settings` prints."""
-    schema = Settings.model_json_schema(schema_generator=_TomlSchema)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-class _TomlSchema(GenerateJsonSchema):
-    """TOML has no null: a key that may be None is one that may be left out."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        made = super().default_schema(schema)
-        return {key: value for key, value in made.items() if key != "default" or value is not None}
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False

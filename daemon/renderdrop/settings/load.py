@@ -1,7 +1,6 @@
 """From a path and an environment to settings that can be run with, or to every reason why not.
 
-Owns: the order of the steps, and the one place where the file's tables become the `Route`s and paths
-of the program. It must never stop at the first problem.
+Owns: the order of the steps, and what `Loaded` is. It must never stop at the first problem.
 """
 
 import os
@@ -15,9 +14,11 @@ from pydantic import SecretStr
 from renderdrop.model.errors import BrokenSettings, Problem
 from renderdrop.model.names import shown
 from renderdrop.model.route import Route
-from renderdrop.settings import checks, disk, secret
-from renderdrop.settings.keys import RouteTable, Settings
-from renderdrop.settings.places import Place, inside_an_inbox, missing, overlaps, places, unnamed
+from renderdrop.settings import checks, disk, files, kinds, secret
+from renderdrop.settings.build import route
+from renderdrop.settings.files import GraphFaults
+from renderdrop.settings.keys import Settings
+from renderdrop.settings.places import Place, chains, inside_an_inbox, missing, overlaps, places, rings, unnamed
 from renderdrop.settings.source import written
 from renderdrop.settings.words import dotted, judged, naming_variables
 
@@ -62,12 +63,17 @@ def load(
     *,
     network_fs: Callable[[Path], str | None] = lambda _: None,
     known_inboxes: Callable[[Path], Collection[Path]] = lambda _: (),
+    graph_faults: GraphFaults = lambda _data, _keys: [],
+    store_installed: bool = True,
 ) -> Loaded:
     """Read and check everything.
 
     `network_fs` names the network file system that an existing path is on, None for a local one.
     `known_inboxes` gives, for the state folder, the inboxes that were there before: where one of them is missing
-    now its share is offline, which is no fault of the settings. Raises BrokenSettings with every problem.
+    now its share is offline, which is no fault of the settings.
+    `graph_faults` gives, for a graph file's bytes and keys such as "73.image", a sentence for what is wrong with the
+    graph, or else for each key that it does not have.
+    `store_installed`: whether the object store's package is there. Raises BrokenSettings with every problem.
     """
     path = Path(os.path.abspath(path))
     source = written(path, environ)
@@ -83,17 +89,19 @@ def load(
     told = {problem.key for problem in problems}
     enabled = {name: table for name, table in settings.routes.items() if table.enabled}
     folders = {name: places(name, table, absolute) for name, table in enabled.items()}
-    for problem in checks.problems(settings):
-        # Where a route was taken out because it is no table, "no route" would be a second, wrong complaint.
-        if not (problem.key == "routes" and any(key.split(".")[0] == "routes" for key in told)):
-            problems.append(problem)
+    problems += checks.problems(settings, told)
     state_dir = _state_dir(settings, environ, absolute)
     known = known_inboxes(state_dir) if state_dir is not None else ()
+    feeds = chains(folders, disk.resolved)
     for name, table in enabled.items():
         problems += unnamed(name, table, _taken_out(name, told))
         if not _known(folders[name], known):
-            problems += missing(folders[name], disk.folder_fault)
+            problems += missing(folders[name], disk.folder_fault, fed=name in feeds.values())
+        problems += files.problems(name, table, absolute, folders, graph_faults)
+        if not store_installed:
+            problems += kinds.store_problems(name, table)
     problems += overlaps(folders, disk.resolved)
+    problems += rings(folders, feeds)
 
     if _STATE_KEY not in told:
         problems += _state_problems(state_dir, folders, network_fs)
@@ -105,7 +113,7 @@ def load(
         raise BrokenSettings(naming_variables(problems, source.variables))
     return Loaded(
         settings=settings,
-        routes=tuple(_route(name, table, folders[name]) for name, table in enabled.items()),
+        routes=tuple(route(name, table, folders[name], absolute, feeds) for name, table in enabled.items()),
         token=found.token,
         path=path,
         state_dir=state_dir,
@@ -152,29 +160,3 @@ def _state_problems(
     if route := inside_an_inbox(state_dir, folders, disk.resolved):
         return [Problem(key, f'the folder {folder} lies in the inbox of route "{shown(route)}"; name another')]
     return []
-
-
-def _route(name: str, table: RouteTable, folders: list[Place]) -> Route:
-    paths = {place.role: place.path for place in folders}
-    [(input_name, accepts)] = table.inputs.items()
-    return Route(
-        name=name,
-        kind=table.kind,
-        inbox=paths["inbox"],
-        outbox=paths["outbox"],
-        done=paths["done"],
-        failed=paths["failed"],
-        workflow_id=table.workflow_id,
-        version_id=table.version_id,
-        clusters=table.clusters,
-        input_name=input_name,
-        accepts=accepts,
-        params=dict(table.params),
-        after=table.after,
-        priority=table.priority,
-        attempts=table.attempts,
-        silence=table.silence,
-        on_unknown_submit=table.on_unknown_submit,
-        output_name=table.output_name,
-        max_output=table.max_output,
-    )

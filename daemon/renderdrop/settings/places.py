@@ -1,7 +1,8 @@
 """The folders of the routes: which are meant, whether they are there, and whether they keep out of each other's way.
 
-Owns: the rule that an inbox stands apart from every other folder, because whatever lies in an inbox is
-rendered and paid for. Pure but for what is passed in: a look at the disk, a way to resolve links.
+Owns: the rule that an inbox stands apart from every other folder, because whatever lies in an inbox is rendered and
+paid for; the one exception, a chain, where an inbox is another route's outbox; and that no chain closes to a ring.
+Pure but for what is passed in: a look at the disk, a way to resolve links.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from renderdrop.settings.keys import RouteTable
 from renderdrop.settings.words import dotted
 
 ROLES: Final = ("inbox", "outbox", "done", "failed")
+_FOR_EVER: Final = "that would render its own results for ever"
 Look = Callable[[Path], str | None]
 
 
@@ -59,12 +61,13 @@ def unnamed(name: str, table: RouteTable, taken_out: Collection[str] = ()) -> li
     ]
 
 
-def missing(route: Sequence[Place], look: Look) -> Iterator[Problem]:
-    """What of one route's folders is not there. Below an existing folder the daemon makes the leaf itself."""
+def missing(route: Sequence[Place], look: Look, fed: bool = False) -> Iterator[Problem]:
+    """What of one route's folders is not there. Below an existing folder the daemon makes the leaf itself, an inbox
+    that is named by itself only where another route feeds it (`fed`)."""
     told: set[Path] = set()
     for place in route:
-        # What the daemon makes itself may be missing, the folder above it may not; nor an inbox named by itself.
-        made = not (place.own and place.role == "inbox")
+        # What the daemon makes itself may be missing, the folder above it may not; nor an inbox where people drop.
+        made = fed or not (place.own and place.role == "inbox")
         for at in (place.path.parent, place.path) if made else (place.path,):
             fault = look(at)
             if not fault or (made and at == place.path and fault == MISSING):
@@ -82,21 +85,48 @@ def _way_out(fault: str) -> str:
 
 
 def overlaps(routes: Mapping[str, Sequence[Place]], resolve: Callable[[Path], Path]) -> list[Problem]:
-    """Inboxes that are, hold or lie in another folder of any route; one problem for an inbox and another route."""
+    """Inboxes that are, hold or lie in another folder of any route, chains apart; one problem for an inbox and another
+    route."""
     paths = {place: resolve(place.path) for route in routes.values() for place in route}
     order = {name: at for at, name in enumerate(routes)}
-    clashes: list[tuple[Place, Place, str]] = []
+    found: list[Problem] = []
     for route in routes.values():
         for inbox in (place for place in route if place.role == "inbox"):
             for others in routes.values():
                 # Two inboxes meet twice in these loops; the earlier route's turn tells it.
                 rivals = [p for p in others if p.role != "inbox" or order[p.route] > order[inbox.route]]
                 relations = ((p, _relation(paths[inbox], paths[p])) for p in rivals)
-                clash = next(((p, relation) for p, relation in relations if relation), None)
+                clash = next(((p, word) for p, word in relations if word and not _is_link(inbox, p, word)), None)
                 if clash:
-                    clashes.append((inbox, *clash))
-    feeds = {(other.route, inbox.route) for inbox, other, _ in clashes if other.role == "outbox"}
-    return [_clash(inbox, other, relation, feeds) for inbox, other, relation in clashes]
+                    found.append(_clash(inbox, *clash))
+    return found
+
+
+def chains(routes: Mapping[str, Sequence[Place]], resolve: Callable[[Path], Path]) -> dict[str, str]:
+    """Which routes' outbox is which other route's inbox."""
+    inboxes: dict[Path, str] = {}
+    for inbox in (place for route in routes.values() for place in route if place.role == "inbox"):
+        inboxes.setdefault(resolve(inbox.path), inbox.route)
+    outboxes = (place for route in routes.values() for place in route if place.role == "outbox")
+    fed = ((outbox.route, inboxes.get(resolve(outbox.path))) for outbox in outboxes)
+    return {route: other for route, other in fed if other is not None and other != route}
+
+
+def rings(routes: Mapping[str, Sequence[Place]], feeds: Mapping[str, str]) -> Iterator[Problem]:
+    """Chains that come back to where they began: one problem a ring, at the inbox of a route in it."""
+    seen: set[str] = set()
+    for start in feeds:
+        trail: list[str] = []
+        at: str | None = start
+        while at is not None and at not in seen:
+            seen.add(at)
+            trail.append(at)
+            at = feeds.get(at)
+        if at in trail:
+            ring = trail[trail.index(at) :]
+            key = next(place.key for place in routes[ring[0]] if place.role == "inbox")
+            names = " → ".join(shown(name) for name in [*ring, ring[0]])
+            yield Problem(key, f"the routes {names} are a cycle {_FOR_EVER}; give one of them another outbox")
 
 
 def inside_an_inbox(path: Path, routes: Mapping[str, Sequence[Place]], resolve: Callable[[Path], Path]) -> str | None:
@@ -113,7 +143,11 @@ def _relation(inbox: Path, other: Path) -> str:
     return "holds" if other.is_relative_to(inbox) else ""
 
 
-def _clash(inbox: Place, other: Place, relation: str, feeds: Collection[tuple[str, str]]) -> Problem:
+def _is_link(inbox: Place, other: Place, relation: str) -> bool:
+    return other.role == "outbox" and relation == "is also" and other.route != inbox.route
+
+
+def _clash(inbox: Place, other: Place, relation: str) -> Problem:
     its = "its own" if other.route == inbox.route else "the"
     of = "" if other.route == inbox.route else f' of route "{shown(other.route)}"'
     if other.role == "inbox" and relation == "is also":
@@ -122,26 +156,9 @@ def _clash(inbox: Place, other: Place, relation: str, feeds: Collection[tuple[st
             f'its inbox is also the inbox of route "{shown(inbox.route)}"; give each route an inbox of its own',
         )
     message = f"its inbox {relation} {its} {other.role} folder{of}"
-    if other.role != "outbox":
-        return Problem(inbox.key, f"{message}; an inbox must stand apart from all other folders: move one of them")
-    message += "; chained routes are not supported by this version: keep the folders apart" if of else ""
-    ring = _ring(feeds, inbox.route, other.route)
-    if ring:
-        message += (
-            f"; {' → '.join(shown(name) for name in ring)} is a cycle, which would render its own results for ever"
-        )
-    return Problem(inbox.key, message)
-
-
-def _ring(feeds: Collection[tuple[str, str]], start: str, goal: str) -> list[str]:
-    """The routes from `start` by way of `goal` back to `start`, where files would go round; else empty."""
-    trails = [[start]]
-    seen = {start}
-    while trails:
-        trail = trails.pop(0)
-        if trail[-1] == goal:
-            return [*trail, start]
-        onward = [to for source, to in sorted(feeds) if source == trail[-1] and to not in seen]
-        seen.update(onward)
-        trails += [[*trail, to] for to in onward]
-    return []
+    if other.role == "outbox" and of:
+        way_out = "to chain the routes make the two the same folder, else keep them apart"
+        return Problem(inbox.key, f"{message}; {way_out}")
+    if relation == "is also" and not of and other.role == "outbox":
+        message += f", which is a cycle {_FOR_EVER}"
+    return Problem(inbox.key, f"{message}; an inbox must stand apart from all other folders: move one of them")

@@ -8,7 +8,7 @@ It must never decide whether a key or a value is right.
 import json
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,8 @@ from renderdrop.model.names import fold, shown
 
 PREFIX: Final = "RENDERDROP_"
 Keys = tuple[str, ...]
+_CHOSEN: Final = ("inputs", "params", "matrix")
+"""The tables of a route whose keys are the operator's own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,18 @@ def _keys(parts: list[str], trees: tuple[Mapping[str, Any], ...]) -> Keys:
     parameter's) are found whatever their case, since variables are customarily written in capitals."""
     keys: list[str] = []
     for at, part in enumerate(parts):
-        chosen = parts[0].lower() == "routes" and at in (1, 3)
+        chosen = parts[0].lower() == "routes" and (at == 1 or (at == 3 and keys[2] in _CHOSEN) or _in_params(keys))
         if not chosen:
             keys.append(part.lower())
             continue
         known = [key for tree in trees for key in _table(tree, keys) if fold(key) == fold(part)]
         keys.append(known[0] if known else part.lower() if part.isupper() else part)
     return tuple(keys)
+
+
+def _in_params(keys: Sequence[str]) -> bool:
+    """Whether what comes behind these keys is a parameter, or a part of one."""
+    return len(keys) > 2 and keys[0] == "routes" and keys[2] == "params"
 
 
 def _table(tree: Any, keys: list[str]) -> list[str]:
@@ -134,7 +141,7 @@ def _table(tree: Any, keys: list[str]) -> list[str]:
 
 def _value(keys: Keys, text: str) -> Any:
     """Lists and tables are JSON; anything else is the text as it stands, a parameter's value always."""
-    if text.lstrip()[:1] in ("[", "{") and not (len(keys) == 4 and keys[2] == "params"):
+    if text.lstrip()[:1] in ("[", "{") and not _in_params(keys[:-1]):
         try:
             return json.loads(text)
         except (ValueError, RecursionError):

@@ -7,23 +7,26 @@ every problem shows in one run. It must never look at a disk, nor repeat a value
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from renderdrop.model.errors import Problem
 from renderdrop.model.names import shown
-from renderdrop.settings.keys import RouteTable, Settings
+from renderdrop.settings.keys import InputTable, PublishTable, RouteTable, Settings
 from renderdrop.settings.source import Written
 
 THREE_WAYS: Final = (
     "put it into a file that only renderdrop may read and name that with platform.token_file, or set the "
     'variable RENDERDROP_TOKEN, or give it as systemd\'s credential "token"'
 )
-_STAND_INS: Final[Mapping[str, Any]] = {"workflow_id": "-", "clusters": ["-"], "inputs": {"-": "any"}}
+_STAND_INS: Final[Mapping[str, Any]] = {"workflow_id": "-", "clusters": ["-"], "inputs": {}}
 """What takes the place of a required key that is wrong or missing, so that the rest of the route can be checked.
 Never seen outside: the settings that hold one are refused."""
+_PARTS: Final[Mapping[str, type[BaseModel]]] = {"inputs": InputTable, "publish": PublishTable}
+"""The tables within a route's; each of `inputs` is one. What is wrong in one of them spoils it as a whole."""
+_IN_ROUTES: Final = (["routes", "NAME"], ["routes", "NAME", "publish"])
 
 _TYPES: Final = {
     "bool": "must be true or false",
@@ -85,11 +88,11 @@ def _sentence(detail: ErrorDetails) -> str:
     if kind == "value_error":
         return shown(str(context["error"]))
     if kind == "missing":
-        return f"is missing; for example {keys[-1]} = {_example(keys[-1])}"
+        return lacking(_model(keys[:-1]), keys[-1])
     if kind == "literal_error":
         return f"must be {context['expected']}".replace("'", '"')
     if kind == "too_short":
-        return f"must not be empty; for example {keys[-1]} = {_example(keys[-1])}"
+        return f"must not be empty; for example {keys[-1]} = {_example(_model(keys[:-1]), keys[-1])}"
     if kind == "string_unicode":
         return "must be UTF-8 text"
     if len(keys) == 2 and keys[0] == "routes":
@@ -99,8 +102,13 @@ def _sentence(detail: ErrorDetails) -> str:
     return _TYPES.get(kind.split("_")[0], shown(detail["msg"]))
 
 
-def _example(key: str) -> str:
-    example = (RouteTable.model_fields[key].examples or [""])[0]
+def lacking(table: type[BaseModel], key: str) -> str:
+    """The sentence about a required key that is not there."""
+    return f"is missing; for example {key} = {_example(table, key)}"
+
+
+def _example(table: type[BaseModel], key: str) -> str:
+    example = (table.model_fields[key].examples or [""])[0]
     if isinstance(example, dict):
         return "{ " + ", ".join(f'{name} = "{value}"' for name, value in example.items()) + " }"
     if isinstance(example, list):
@@ -116,34 +124,39 @@ def _unknown(keys: list[str], value: object) -> str:
     near = difflib.get_close_matches(key.casefold(), model.model_fields, n=1, cutoff=0.6)
     if near:
         return f'unknown key; did you mean "{near[0]}"?'
-    homes = [
-        name for name in Settings.model_fields if key in _model([name, "NAME"][: 1 + (name == "routes")]).model_fields
-    ]
-    if homes:
-        return f"unknown key here; it belongs under [{homes[0]}{'.NAME' if homes[0] == 'routes' else ''}]"
+    homes = (*([name] for name in Settings.model_fields if name != "routes"), *_IN_ROUTES)
+    if home := next((home for home in homes if key in _model(home).model_fields), None):
+        return f"unknown key here; it belongs under [{'.'.join(home)}]"
     return f"unknown key; known here: {', '.join(model.model_fields)}"
 
 
 def _model(keys: Sequence[str]) -> type[BaseModel]:
     """The table that keys lead to."""
-    if not keys:
+    if not keys or keys == ["routes"]:
         return Settings
     if keys[0] == "routes":
-        return RouteTable if len(keys) > 1 else Settings
+        return _PARTS.get(keys[2], RouteTable) if len(keys) > 2 else RouteTable
     annotation = Settings.model_fields[keys[0]].annotation
-    return annotation if isinstance(annotation, type) else get_args(annotation)[0]
+    return annotation if isinstance(annotation, type) else Settings
 
 
 def _mended(tree: Any, wrong: Sequence[ErrorDetails]) -> Any:
     """The tree without its wrong keys; a route's required ones get a stand-in."""
     for detail in wrong:
-        tree = _without(tree, _keys(detail))
+        tree = _without(tree, _spoilt(_keys(detail)))
     for detail in wrong:
         keys = _keys(detail)
         route = tree.get("routes", {}).get(keys[1]) if keys[0] == "routes" and len(keys) > 2 else None
-        if route is not None and keys[2] in _STAND_INS:
-            route[keys[2]] = _STAND_INS[keys[2]]
+        if isinstance(route, dict) and keys[2] in _STAND_INS:
+            route.setdefault(keys[2], _STAND_INS[keys[2]])
     return tree
+
+
+def _spoilt(keys: list[str]) -> list[str]:
+    """What has to go where these keys are wrong: they alone, or the whole table that could not be without them."""
+    if len(keys) > 3 and keys[0] == "routes" and keys[2] in _PARTS:
+        return keys[: 4 if keys[2] == "inputs" else 3]
+    return keys
 
 
 def _without(tree: Any, keys: list[str]) -> Any:

@@ -84,6 +84,29 @@ def published(root: Path, folder: str, name: str, size: int, sha256: str | None)
         return False
 
 
+def copy_published(root: Path, folder: str, name: str, staged: Path, size: int, sha256: str) -> bool:
+    """Copy root/folder/name into staging, on disk when it returns; False, and nothing staged, where it is not the very
+    file that was fetched. Raises ShareOffline."""
+    rel = f"{folder}/{name}" if folder else name
+    target = StagedFile(staged)
+    try:
+        with open_source(root, rel) as file:
+            if file.size != size:
+                return False
+            target.open()
+            target.restart()
+            while chunk := file.read(target.size, 2**20):
+                target.append(chunk)
+            if target.finish() == sha256:
+                return True
+            target.restart()
+            return False
+    except (SourceGone, SourceChanged, NotTakeable):
+        return False
+    finally:
+        target.close()
+
+
 def withdraw(root: Path, folder: str, name: str, staged: Path, size: int, sha256: str | None) -> None:
     """Take a published output back into staging, if it is ours and not there already; otherwise do nothing.
 

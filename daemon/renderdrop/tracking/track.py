@@ -7,7 +7,7 @@ this process's plan, made anew after a restart.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,14 +19,15 @@ from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import Busy, PlatformDown, Refused, Temporary
 from renderdrop.model.in_a_row import Row
-from renderdrop.model.job import Level
-from renderdrop.model.lifecycle import State
+from renderdrop.model.job import Level, Step
+from renderdrop.model.lifecycle import ENDS, State
 from renderdrop.model.names import shown
 from renderdrop.model.route import Route
 from renderdrop.model.units import spoken
-from renderdrop.platform import apps
-from renderdrop.platform.apps import Report
 from renderdrop.platform.client import CALLS, Client
+from renderdrop.platform.graphs import names_missing_input
+from renderdrop.platform.kinds import ASK
+from renderdrop.platform.reports import Report
 from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.tasks import Tasks
@@ -53,6 +54,7 @@ class Watched:
 
     job_id: str
     route: str
+    kind: str
     task_id: str
     since: float
     changed_at: float
@@ -66,7 +68,7 @@ class Watched:
 
 
 class Track:
-    """All open tasks. `rendered` and `ended` wake the stages that come after."""
+    """All open tasks. `rendered`, `requeued` and `ended` wake the other stages."""
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Track:
         budget: Budget,
         tasks: Tasks,
         rendered: Callable[[], None],
+        requeued: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
         self._client = client
@@ -86,6 +89,7 @@ class Track:
         self._budget = budget
         self._tasks = tasks
         self._rendered = rendered
+        self._requeued = requeued
         self._ended = ended
         self._routes: Mapping[str, Route] = {}
         self._watched: dict[str, Watched] = {}
@@ -106,12 +110,14 @@ class Track:
         now = self._clock.monotonic()
         if not self._watched:
             self._heard_at = now  # there was nobody to listen to
-        for job_id, route, task_id, status, progress, node in jobs:
-            known = self._watched.get(job_id)
-            if known is None or known.task_id != task_id:
-                self._watched[job_id] = Watched(job_id, route, task_id, now, self._heard, status, progress, node)
-                self._plan(self._watched[job_id], FIRST)
-        gone = self._watched.keys() - {job[0] for job in jobs}
+        for j in jobs:
+            known = self._watched.get(j.id)
+            if known is None or known.task_id != j.task_id:
+                self._watched[j.id] = Watched(
+                    j.id, j.route, j.kind, j.task_id, now, self._heard, j.status, j.progress, j.node
+                )
+                self._plan(self._watched[j.id], FIRST)
+        gone = self._watched.keys() - {j.id for j in jobs}
         for job_id in gone:
             del self._watched[job_id]
 
@@ -159,7 +165,7 @@ class Track:
     async def _look(self, watched: Watched) -> None:
         bound = log.bind(job=watched.job_id, route=watched.route, task=watched.task_id)
         try:
-            report = await apps.ask(self._client, watched.task_id, self._clock.now())
+            report = await ASK[watched.kind](self._client, watched.task_id, self._clock.now())
         except PlatformDown as fault:
             await self._troubles.tell("platform", PLATFORM, fault.sentence)
             return
@@ -193,7 +199,8 @@ class Track:
         if report.status == "success":
             await self._success(watched, report)
         elif report.status == "fail":
-            await self._fail(watched, report, failure(report))
+            if not await self._upload_again(watched, report):
+                await self._fail(watched, report, failure(report))
         elif (report.status, report.progress, report.node) != (watched.status, watched.progress, watched.node):
             at = self._clock.text()
             started = {"started_at": at} if report.status == "running" and watched.status != "running" else {}
@@ -245,6 +252,31 @@ class Track:
             log.warning("job_failed", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
             self._ended()
 
+    async def _upload_again(self, watched: Watched, report: Report) -> bool:
+        """Whether a graph's task failed only because the platform had forgotten an upload of an earlier job: then the
+        job goes back to the queue once, and its files are uploaded anew."""
+        if watched.kind != "graph":
+            return False
+        job = await self._ledger.read(lambda c: queries.job(c, watched.job_id))
+        if job is None or not job.sent.remembered or not names_missing_input(failure(report), job.sent.uploads):
+            return False
+        if _was_requeued(await self._ledger.read(lambda c: queries.steps(c, watched.job_id))):
+            return False
+        at, lost = self._clock.text(), job.sent.uploads
+        reason = f"{failure(report)}; the platform has forgotten an earlier upload, its files are uploaded again"
+
+        def again(c: Connection) -> bool:
+            moves.forget_uploads(c, lost)
+            return moves.move(
+                c, watched.job_id, State.SUBMITTED, State.QUEUED, at, reason, error=reason, status=None, progress=None,
+                node=None,
+            )  # fmt: skip
+
+        if await self._leave(watched, again):
+            log.warning("job_requeued", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
+            self._requeued()
+        return True
+
     def _hear(self) -> None:
         """The line works: the time since it last did counts as listening, unless that was long ago."""
         now = self._clock.monotonic()
@@ -274,6 +306,17 @@ class Track:
         moved = await self._ledger.write(deed)
         self._watched.pop(watched.job_id, None)
         return moved
+
+
+def _was_requeued(steps: Sequence[Step]) -> bool:
+    """Whether a job went from its task back to the queue since a person last sent it: what fails again is not the
+    upload's fault, and each task may cost."""
+    for step in reversed(steps):
+        if (step.frm, step.to) == (State.SUBMITTED, State.QUEUED):
+            return True
+        if step.frm in ENDS or step.frm is State.HELD:
+            return False
+    return False
 
 
 def failure(report: Report) -> str:

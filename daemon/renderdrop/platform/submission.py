@@ -1,0 +1,87 @@
+"""One submission, whatever its kind: a body sent once, and what its end is called.
+
+Owns the sorting of DESIGN 4: accepted (a task id comes back), Refused, Busy or Temporary (not accepted, nothing
+to pay), Unknown (it may be running and paid for), PlatformDown. It must never submit a second time by itself:
+whoever calls has committed the intent for exactly one request.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, Protocol
+
+from renderdrop.model.errors import Busy, Refused, Temporary, Unknown
+from renderdrop.platform.answers import Answer, Nonsense, OwnError
+from renderdrop.platform.client import ANSWER, CALL_DEADLINE, Client
+
+SLOWEST_UPLOAD: Final = 64_000
+"""Bytes a second below which an upload is given up, on the average: a dead line, not a slow one."""
+
+BeforeLast = Callable[[], Awaitable[None]]
+"""Awaited when all but the last byte has left; what it raises leaves the request unfinished."""
+
+
+class Body(Protocol):
+    """A body to be sent once. `complete` tells whether the last byte was handed over."""
+
+    complete: bool
+
+    @property
+    def headers(self) -> dict[str, str]: ...
+    def body(self) -> AsyncIterator[bytes]: ...
+
+
+class JsonBody:
+    """A JSON value as such a body. Its last byte is the commit point, as a closing boundary is `Multipart`'s: JSON
+    whose last brace never came is no request. Raises Refused for a number that JSON cannot carry."""
+
+    def __init__(self, value: Any, before_last: BeforeLast) -> None:
+        try:
+            self._bytes = json.dumps(value, ensure_ascii=True, allow_nan=False).encode()
+        except ValueError:
+            raise Refused("nothing was sent: a parameter is a number that JSON cannot carry (not finite)") from None
+        self._before_last = before_last
+        self.complete = False
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self._bytes)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Content-Type and Content-Length."""
+        return {"Content-Type": "application/json", "Content-Length": str(self.size)}
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The bytes, in order; to be iterated once."""
+        yield self._bytes[:-1]
+        await self._before_last()
+        self.complete = True
+        yield self._bytes[-1:]
+
+
+def deadline(size: int) -> float:
+    """Seconds for a whole submission whose body holds so many bytes, its answer included."""
+    return CALL_DEADLINE + ANSWER + size / SLOWEST_UPLOAD
+
+
+async def submit_once(client: Client, path: str, body: Body, deadline: float, read: Callable[[Answer], str]) -> str:
+    """Send `body` once; returns the task's id that `read` finds in the answer. Raises Refused, Busy, Temporary,
+    Unknown, PlatformDown, or what the body's stream raised (then the request never left whole)."""
+    try:
+        return read(await client.post(path, body.body(), body.headers, deadline))
+    except (Busy, OwnError):
+        raise
+    except Temporary as fault:
+        # No answer, or one that is not the platform's own: only its own word settles the matter.
+        if body.complete:
+            raise Unknown(fault.sentence) from fault
+        raise
+
+
+def task_id(found: Any) -> str:
+    """The id of the accepted task. Raises Nonsense when there is none."""
+    value = found.get("task_id") if isinstance(found, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or not str(value).strip():
+        raise Nonsense("the platform accepted the task but named no task id")
+    return str(value)

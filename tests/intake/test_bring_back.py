@@ -1,0 +1,180 @@
+"""A retried job's files come back into the inbox together, under one number where a name is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Connection
+
+from renderdrop.intake.bring_back import bring_back, renamed
+from renderdrop.ledger import moves, queries
+from renderdrop.ledger.adopt import adopt
+from renderdrop.model.arrival import Arrival
+from renderdrop.model.job import Job, Place, Role, Source
+from renderdrop.model.lifecycle import State
+from renderdrop.model.route import Input, Route
+from renderdrop.model.wishes import Wishes
+
+if TYPE_CHECKING:
+    from tests.conftest import Books
+    from tests.intake.conftest import Watch, Watched
+
+Make = Callable[..., Route]
+AT = "2026-11-22T14:18:00.000Z"
+
+
+@pytest.fixture
+def dance(watch: Watch, make_route: Make) -> Watched:
+    inputs = (Input("input_image", "image"), Input("input_video", "video"), Input("mask", "image", "_mask", True))
+    return watch(make_route("dance", inputs=inputs, bundle="stem"))
+
+
+async def failed(
+    watched: Watched, *paths: str, bundle: str | None = None, refusal: str | None = None, ids: tuple[str, ...] = ("j1",)
+) -> Job:
+    """Jobs of these files, ended and filed in failed/ as filing away leaves them."""
+    route, books = watched.route, watched.books
+    files = []
+    for path in paths:
+        (route.failed / path).parent.mkdir(parents=True, exist_ok=True)
+        (route.failed / path).write_bytes(path.encode())
+        now = (route.failed / path).stat()
+        role = Role.TICKET if path.endswith(".job.toml") else Role.FILE
+        files.append(Source("input_image", path, now.st_size, now.st_mtime_ns, role=role))
+
+    def deed(c: Connection) -> None:
+        made = tuple((i, Wishes()) for i in (ids if refusal is None else ids[:1]))
+        [became] = adopt(c, AT, route, [Arrival(made, tuple(files), AT, bundle=bundle, refusal=refusal)])
+        assert became is not None
+        for job_id in became.jobs:
+            if refusal is None:
+                assert moves.move(c, job_id, State.QUEUED, State.FAILED, AT, "why", error="why")
+            for f in files:
+                told = None if f.role is Role.TICKET else f.path
+                moves.record_source(c, job_id, f.path, place=Place.FAILED, stored=f.path, told=told, filed=True)
+
+    await books.ledger.write(deed)
+    for path in paths:
+        for tail in (".error.txt", ".error.json"):
+            (route.failed / (path + tail)).write_text("told")
+    return await books.see(ids[0])
+
+
+async def retried(watched: Watched, *ids: str) -> None:
+    for job_id in ids:
+        assert await watched.books.ledger.write(lambda c, j=job_id: moves.retry(c, j, State.FAILED, AT))  # type: ignore[misc]
+    routes = {watched.route.name: watched.route}
+    assert await bring_back(watched.route, watched.books.ledger, watched.clock, routes) == len(ids)
+
+
+def files_in(root: Path) -> list[str]:
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+
+
+async def test_files_of_all_roles_come_back_and_their_notices_go(dance: Watched) -> None:
+    await failed(dance, "s/a.jpg", "s/a.mp4", "s/a.job.toml", bundle="s/a")
+    await retried(dance, "j1")
+    assert files_in(dance.root) == ["s/a.job.toml", "s/a.jpg", "s/a.mp4"]
+    assert files_in(dance.route.failed) == ["s/a.job.toml.error.json", "s/a.job.toml.error.txt"]
+    job = await dance.one()
+    assert {(s.place, s.stored, s.told) for s in job.sources} == {(Place.INBOX, None, None)}
+    assert job.state is State.QUEUED
+    assert await dance.settle() == 0  # they are the open job's
+
+
+@pytest.mark.parametrize(
+    ("paths", "bundle", "taken", "back"),
+    [
+        (("a.jpg",), None, "a.jpg", ["a-2.jpg"]),
+        (("a.jpg", "a.jpg.job.toml"), None, "a.jpg.job.toml", ["a-2.jpg", "a-2.jpg.job.toml"]),
+        (("a.jpg", "a.mp4", "A_mask.png"), "a", "a.mp4", ["A-2_mask.png", "a-2.jpg", "a-2.mp4"]),
+        (("s/x.jpg", "s/deep/y.mp4"), "s", "s/other.png", ["s-2/deep/y.mp4", "s-2/x.jpg"]),
+    ],
+)
+async def test_where_one_name_is_taken_all_get_the_same_number(
+    paths: tuple[str, ...], bundle: str | None, taken: str, back: list[str], dance: Watched
+) -> None:
+    await failed(dance, *paths, bundle=bundle)
+    dance.drop(taken, b"somebody else's")
+    await retried(dance, "j1")
+    assert sorted(p for p in files_in(dance.root) if p != taken) == back
+    job = await dance.one()
+    assert sorted(s.path for s in job.sources) == back
+    assert job.bundle == (None if bundle is None else f"{bundle}-2")
+    assert (dance.root / taken).read_bytes() == b"somebody else's"
+
+
+async def test_a_job_that_was_refused_is_judged_afresh_with_its_files(dance: Watched) -> None:
+    await failed(dance, "a.jpg", "a.mp4", "a.job.toml", bundle="a", refusal="a.job.toml: sede may not be set here")
+    (dance.route.failed / "a.job.toml").unlink()  # whoever retried took the bad ticket away
+
+    def without_ticket(c: Connection) -> None:
+        moves.record_source(c, "j1", "a.job.toml", place=Place.GONE, stored=None)
+
+    await dance.books.ledger.write(without_ticket)
+    await retried(dance, "j1")
+    assert (await dance.one()).waiting_for is not None
+    assert await dance.settle() == 1
+    job = await dance.one()
+    assert (job.id, job.waiting_for, [s.path for s in job.sources]) == ("j1", None, ["a.jpg", "a.mp4"])
+
+
+async def test_two_jobs_of_the_same_files_share_the_way_back(dance: Watched) -> None:
+    await failed(dance, "a.jpg", "a.mp4", bundle="a", ids=("j1", "j2"))
+    await retried(dance, "j1", "j2")
+    for job in await dance.all():
+        assert job.state is State.QUEUED
+        assert {s.place for s in job.sources} == {Place.INBOX}
+
+
+async def test_a_job_one_of_whose_files_is_gone_cannot_run_and_moves_nothing(dance: Watched) -> None:
+    await failed(dance, "a.jpg", "a.mp4", bundle="a")
+    (dance.route.failed / "a.mp4").unlink()
+    await retried(dance, "j1")
+    job = await dance.one()
+    assert (job.state, files_in(dance.root)) == (State.CANCELLED, [])
+    assert "not where the job left it" in (job.error or "")
+    assert [(s.place, s.filed) for s in job.sources] == [(Place.FAILED, True), (Place.GONE, True)]
+    assert (dance.route.failed / "a.jpg").exists()
+
+
+async def test_a_paid_job_goes_on_without_a_file_that_is_gone(dance: Watched) -> None:
+    job = await failed(dance, "a.jpg", "a.mp4", bundle="a")
+    await dance.books.ledger.write(lambda c: moves.change(c, job.id, State.FAILED, AT, paid=True))
+    (dance.route.failed / "a.mp4").unlink()
+    await retried(dance, "j1")
+    job = await dance.one()
+    assert (job.state, [s.place for s in job.sources]) == (State.QUEUED, [Place.INBOX, Place.GONE])
+
+
+async def test_what_the_folder_takes_no_more_fails_where_it_is(watch: Watch, make_route: Make) -> None:
+    watched = watch(make_route())
+    await failed(watched, "a.mp4")
+    await retried(watched, "j1")
+    job = await watched.one()
+    assert (job.state, job.source.place, files_in(watched.root)) == (
+        State.FAILED, Place.FAILED, [".renderdrop"],
+    )  # fmt: skip
+    assert "takes an image" in (job.error or "")
+
+
+async def test_a_way_back_that_was_cut_off_is_gone_on_with(dance: Watched) -> None:
+    await failed(dance, "a.jpg", "a.mp4", bundle="a")
+    (dance.route.failed / "a.jpg").rename(dance.root / "a.jpg")  # moved, and the power went before it was written
+    await retried(dance, "j1")
+    assert files_in(dance.root) == ["a.jpg", "a.mp4"]
+    assert (await dance.one()).state is State.QUEUED
+    assert await dance.books.ledger.read(lambda c: queries.away(c, "dance")) == []
+
+
+async def test_names_are_numbered_so_that_partners_stay_partners_however_long_they_are(books: Books) -> None:
+    job, long = await books.job(), "x" * 252
+    there = replace(job, bundle=long, sources=(replace(job.source, path=f"{long}.ab"),))
+    assert renamed(there, 1) == ({f"{long}.ab": f"{long}.ab"}, long)
+    names, bundle = renamed(there, 12)
+    assert names == {f"{long}.ab": f"{'x' * 249}-12.ab"}
+    assert bundle == f"{long}-12"[-255:]
