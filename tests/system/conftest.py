@@ -441,7 +441,7 @@ class Store:
         )  # fmt: skip
         self._client.create_bucket(Bucket=self.bucket)
 
-    def keys(self) -> list[str]:
+    def objects(self) -> list[str]:
         """The names of the objects that are there now."""
         return [row["Key"] for row in self._client.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
 

@@ -1,4 +1,4 @@
-"""One route's results are the next one's sources: followed to the end, led back to the beginning, told when it breaks."""
+"""One route's results are the next one's sources: followed to the end, led back to the start, told when it breaks."""
 
 import json
 import random
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
     from tests.system.conftest import Daemon, Platform, Share
@@ -144,9 +146,8 @@ def test_killed_again_and_again_a_chain_pays_for_no_link_twice(
     daemon.start()
 
     def released() -> bool:
-        for row in daemon.rows():
-            if row["state"] == "held":
-                daemon.run("release", row["id"])
+        for job in daemon.jobs(State.HELD):
+            daemon.run("release", job.id)
         return ended(chain, len(dropped))
 
     daemon.wait(released, "all have gone all the way")

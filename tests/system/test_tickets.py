@@ -60,11 +60,12 @@ def test_a_ticket_goes_before_a_batch_ticket_the_nearest_batch_before_the_others
     share.drop("night/_batch.job.toml", b'version_id = "6"\n[params]\nprompt = "watercolour"\nseed = 7\n')
     share.drop("night/deep/_batch.job.json", b'{"params": {"seed": 8}}')
     share.drop("night/deep/own.png.job.toml", b'[params]\nprompt = "ink"\n')
+    route = {"prompt": ("oil painting", "route"), "strength": (0.5, "route"), "seed": (1, "route")}
     wanted = {
-        "night/deep/own.png": ("6", {"prompt": ("ink", "ticket"), "strength": (0.5, "route"), "seed": (8, "batch")}),
-        "night/below.png": ("6", {"prompt": ("watercolour", "batch"), "strength": (0.5, "route"), "seed": (7, "batch")}),
-        "above.png": ("", {"prompt": ("oil painting", "route"), "strength": (0.5, "route"), "seed": (1, "route")}),
-    }  # fmt: skip
+        "night/deep/own.png": ("6", {**route, "prompt": ("ink", "ticket"), "seed": (8, "batch")}),
+        "night/below.png": ("6", {**route, "prompt": ("watercolour", "batch"), "seed": (7, "batch")}),
+        "above.png": ("", route),
+    }
     dropped = {path: share.drop(path) for path in wanted}
     assert restyle.once() == 0
     for path, (version, params) in wanted.items():

@@ -159,6 +159,7 @@ class Dispatch:
                 if await asyncio.to_thread(files.being_written):
                     self._hands.rest(job.id, _WRITER_REST)
                     return
+                await self._submit.ready(route, files)
                 if route.duplicates == "skip" and not job.wishes.whole and await self._is_known(route, job, files):
                     return
                 errand = await self._begin(route, job, files)

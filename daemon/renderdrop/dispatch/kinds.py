@@ -14,7 +14,7 @@ from renderdrop.dispatch.publish import Publisher
 from renderdrop.dispatch.upload import Upload
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
-from renderdrop.model.errors import NotTakeable
+from renderdrop.model.errors import NotTakeable, RouteDown
 from renderdrop.model.job import Job, Sent
 from renderdrop.model.route import Route, Value
 from renderdrop.platform import apps, graph_json, graphs, models
@@ -56,6 +56,17 @@ class Kinds:
         self._clock = clock
         self._publisher = publisher
         self._graphs = graphs
+
+    async def ready(self, route: Route, files: Opened) -> None:
+        """Look at what the settings name, before a submission begins: its trouble is no try of the job. Raises
+        RouteDown."""
+        if route.kind == "graph":
+            await self._graphs.read(route)
+        if route.kind == "model" and files.uploads and route.publish is None:
+            raise RouteDown(
+                "the route has no `publish`, so the platform could not fetch what is dropped; set publish in the "
+                "settings, or drop .url files"
+            )
 
     async def submit(self, errand: Errand, before_last: BeforeLast) -> str:
         """Send the errand's one request; everything that is free comes first."""

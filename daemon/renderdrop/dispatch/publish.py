@@ -14,7 +14,7 @@ import structlog
 from renderdrop.dispatch.upload import Upload
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
-from renderdrop.model.errors import RouteDown, StoreDown
+from renderdrop.model.errors import StoreDown
 from renderdrop.model.job import Job
 from renderdrop.model.media import media_type
 from renderdrop.model.names import clean, split_ext
@@ -47,11 +47,7 @@ class Publisher:
 
         Raises RouteDown, SourceChanged, ShareOffline or Stopping.
         """
-        if route.publish is None:
-            raise RouteDown(
-                "the route has no `publish`, so the platform could not fetch what is dropped; set publish in the "
-                "settings, or drop .url files"
-            )
+        assert route.publish is not None  # `Kinds.ready` has looked
         store = self._store(route.publish)
         key = f"{route.publish.prefix}{job.id}/{number}-{clean(upload.input, 'input')}{split_ext(upload.filename)[1]}"
         await self._ledger.write(partial(moves.will_publish, job_id=job.id, route=route.name, key=key))

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from renderdrop.dispatch.farm import Farm
 from renderdrop.dispatch.kinds import Errand, Kinds
+from renderdrop.dispatch.opened import Opened
 from renderdrop.dispatch.upload import Stopping
 from renderdrop.ledger import moves
 from renderdrop.ledger.adopt import disband
@@ -36,6 +37,7 @@ from renderdrop.model.in_a_row import IN_A_ROW, Row
 from renderdrop.model.job import Outcome
 from renderdrop.model.lifecycle import State
 from renderdrop.model.names import shown
+from renderdrop.model.route import Route
 from renderdrop.platform.graphs import names_missing_input
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.hands import Hands
@@ -86,6 +88,10 @@ class Submit:
     def in_doubt(self) -> bool:
         """Whether submissions have failed in a row and none has worked since: only single trials should be made."""
         return self._faults.jobs == IN_A_ROW
+
+    async def ready(self, route: Route, files: Opened) -> None:
+        """Whether a submission can be begun at all. Raises RouteDown."""
+        await self._kinds.ready(route, files)
 
     async def send(self, case: Errand) -> None:
         """Send the request whose intent is on disk."""

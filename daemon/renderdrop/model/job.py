@@ -237,8 +237,3 @@ class Job:
     def stem(self) -> str:
         """What names its results."""
         return self.name if self.bundle is not None else split_ext(self.name)[0]
-
-
-def told_at(job: Job, source: Source) -> str | None:
-    """The path below failed/ beside which the notices of this source stand; None where nothing was told of it."""
-    return source.told

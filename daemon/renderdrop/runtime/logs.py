@@ -134,7 +134,8 @@ class _Harmless:
         self._secret = secret
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {self._text(key): self._value(value, 0) for key, value in event.items()}
+        # A very short secret must not break the words that every line has.
+        return {key if key in _FIRST else self._text(key): self._value(value, 0) for key, value in event.items()}
 
     def _value(self, value: object, depth: int) -> Any:
         if value is None or isinstance(value, bool):
