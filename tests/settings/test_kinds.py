@@ -97,7 +97,7 @@ def test_files_of_a_route_that_is_not_enabled_may_be_missing(place: Place) -> No
         ("params = { when = [1979-05-27] }", "params.when", "put dates in quotes"),
         ("params = { x = { y = [inf] } }", "params.x", "must be a text, a number"),
         ("params = { images = [] }", "params.images", "is also the route's input"),
-        ('params_allowed = ["prompt"]', "params_allowed", '"prompt" is an input that a dropped file feeds'),
+        ('params = { prompt = "oil" }', "params.prompt", "or make the input optional: then this is its default"),
         ("publish = 5", "publish", "must be a table"),
         ('publish = { endpoint = "https://s3.test" }', "publish.bucket", 'for example bucket = "render-inputs"'),
         ('publish = { bucket = "b" }', "publish.endpoint", "is missing; for example endpoint = "),
@@ -171,3 +171,14 @@ def test_pictures_that_travel_unencrypted_are_a_warning_except_on_this_machine(p
 
 def test_names_that_an_app_reserves_are_free_for_models(place: Place) -> None:
     assert place.load(swapped(place.MODEL, "params = { version_id = 3 }")).routes[0].params == {"version_id": 3}
+
+
+def test_an_optional_text_may_have_a_default_and_a_ticket_may_set_it(place: Place) -> None:
+    inputs = 'inputs = { input_image = "image", prompt = { media = "text", optional = true } }'
+    [route] = place.load(swapped(place.ROUTE, inputs) + 'params = { prompt = "oil painting" }\n').routes
+    assert (route.params, route.params_allowed) == ({"prompt": "oil painting"}, ("prompt",))
+
+
+def test_a_ticket_may_give_the_text_that_else_a_file_does(place: Place) -> None:
+    [route] = place.load(swapped(place.MODEL, 'params_allowed = ["prompt"]')).routes
+    assert route.params_allowed == ("prompt",)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from renderdrop.ledger import moves, queries
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary
@@ -385,3 +386,14 @@ async def test_a_graph_that_fails_for_another_reason_is_not_sent_again(followed:
     job = await followed.job(kind="graph", sent={"uploads": ["abc_a.png"], "remembered": True})
     await followed.look(report("fail", remarks=(Remark(Level.ERROR, "显存不足 (out of GPU memory)", "3", "K"),)))
     assert (await followed.books.see(job)).state is State.FAILED
+
+
+async def test_a_new_status_word_is_told_once_and_not_for_every_task(followed: Followed) -> None:
+    for task in ("230", "231", "232"):
+        await followed.job(f"{task}.png", task=task)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await followed.look(report(strange=("status 'denoising'",)))
+    assert len(followed.asked) == 9
+    told = [entry["what"] for entry in logs if entry["event"] == "answer_not_understood"]
+    assert told == [["status 'denoising'"]]

@@ -71,14 +71,24 @@ def _names(home: list[str], table: RouteTable) -> Iterator[Problem]:
             yield Problem(key, f"{said}is no name of a parameter: it is empty or holds control characters")
         elif table.kind == "app" and field in RESERVED:
             yield Problem(key, f'{said}is the route\'s own business; set "{RESERVED[field]}" on the route instead')
-        elif where in ("params", "matrix") and field in table.inputs:
+        elif where in ("params", "matrix") and field in table.inputs and not _is_default(table, where, field):
             fed = "which the dropped file fills" if table.inputs[field].file is None else "which its file fills"
-            yield Problem(key, f"is also the route's input, {fed}; take one of them out")
+            more = ", or make the input optional: then this is its default" if _is_text(table, field) else ""
+            yield Problem(key, f"is also the route's input, {fed}; take one of them out{more}")
         elif where == "matrix" and field in table.params:
             yield Problem(key, "is also under params; take one of them out, since every job has one value of it")
-        elif listed and field in table.inputs and not _takes_links(table, field):
+        elif listed and field in table.inputs and not (_takes_links(table, field) or _is_text(table, field)):
             own = "a dropped file" if table.inputs[field].file is None else "the settings' own file"
             yield Problem(key, f"{said}is an input that {own} feeds, and no ticket can; take it out")
+
+
+def _is_text(table: RouteTable, name: str) -> bool:
+    return table.inputs[name].media == "text"
+
+
+def _is_default(table: RouteTable, where: str, name: str) -> bool:
+    """Whether a constant is what an optional text input has when no text is dropped."""
+    return where == "params" and _is_text(table, name) and table.inputs[name].optional
 
 
 def _takes_links(table: RouteTable, name: str) -> bool:

@@ -98,6 +98,7 @@ class Track:
         self._heard = 0.0
         self._heard_at = clock.monotonic()
         self._faults = Row()
+        self._words: set[str] = set()
         self.stopped = False
 
     def set_routes(self, routes: tuple[Route, ...]) -> None:
@@ -187,8 +188,10 @@ class Track:
             watched.failures = 0
             self._hear()
             self._faults.end()
-            if unknown := frozenset(report.strange) - watched.strange:
+            if unknown := frozenset(report.strange) - watched.strange - self._words:
                 watched.strange |= unknown
+                # A new status word is told once, not once for every frame of a night.
+                self._words |= {what for what in unknown if what.startswith("status ")}
                 bound.warning("answer_not_understood", what=sorted(unknown))
             await self._take_in(watched, report)
             if watched.job_id not in self._watched:
