@@ -310,3 +310,11 @@ async def test_an_output_of_another_route_is_told_by_the_job_that_makes_it(call:
     with desk.ledger() as conn:
         moves.move(conn, "01a", State.RENDERED, State.DELIVERED, desk.at())
     assert "derived from: sub/a.json" in await told(call, desk, "sub/a.png")
+
+
+async def test_a_ticket_that_lies_there_counts_for_a_file_that_is_not_there_yet(call: "Call", desk: "Desk") -> None:
+    desk.write(route='params = { prompt = "oil" }')
+    desk.drop("new.png.job.toml", b'[params]\nprompt = "ink"\n')
+    lines = await told(call, desk, "new.png")
+    assert "ticket: new.png.job.toml" in lines
+    assert "param: prompt = ink (ticket)" in lines

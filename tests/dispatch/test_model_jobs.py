@@ -343,13 +343,13 @@ async def test_with_a_real_store_the_platform_fetches_the_picture_and_then_it_is
     def bucket() -> list[str]:
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         try:
-            client.create_bucket(Bucket="pictures")
-            return [row["Key"] for row in client.list_objects_v2(Bucket="pictures").get("Contents", [])]
+            client.create_bucket(Bucket="lent-pictures")
+            return [row["Key"] for row in client.list_objects_v2(Bucket="lent-pictures").get("Contents", [])]
         finally:
             client.close()
 
     assert await asyncio.to_thread(bucket) == []
-    lent = Publish("pictures", endpoint, "renderdrop/", 3600.0, addressing="path")
+    lent = Publish("lent-pictures", endpoint, "renderdrop/", 3600.0, addressing="path")
     route = replace(
         model_route(yard.route, Input("images", "image"), publish=lent), params={"prompt": "in oil"},
         model=Model("google", "gemini-3-pro-image-preview", "image2image"),

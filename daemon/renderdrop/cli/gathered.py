@@ -60,9 +60,10 @@ def beside(route: Route, path: str, ignore: Ignore) -> Lying:
     except ShareOffline:
         found = {}  # the inbox is not made yet; where it was there before, the share was found offline already
     if route.bundle == "file":
-        parts = parted(route, [_piece(p, entry) for p, entry in found.items()])
+        lying: dict[str, Entry | None] = {path: None, **found}
+        parts = parted(route, [_piece(p, entry) for p, entry in lying.items()])
         group = next((part for part in parts if any(piece.path == path for piece in part)), ())
-        found = {piece.path: found[piece.path] for piece in group}
+        found = {piece.path: lying[piece.path] for piece in group}
     if path not in found and not (route.bundle == "folder" and found):
         found[path] = None
     return found
