@@ -100,6 +100,9 @@ jobs = Table(
     Index("jobs_by_fingerprint", "fingerprint"),
 )
 
+Index("jobs_in_turn", jobs.c.state, jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
+"""The order in which queued jobs go: whoever asks for the next few must not sort a night's batch for it."""
+
 sources = Table(
     "sources",
     metadata,

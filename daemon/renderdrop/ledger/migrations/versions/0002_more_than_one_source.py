@@ -25,6 +25,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("derived_from", PathBytes))
     op.add_column("jobs", sa.Column("duplicate_of", sa.String(16)))
     op.add_column("jobs", sa.Column("fingerprint", sa.String(64)))
+    op.create_index("jobs_in_turn", "jobs", ["state", sa.text("priority DESC"), "queued_at", "id"])
     op.create_index("jobs_by_arrival", "jobs", ["arrival"])
     op.create_index("jobs_by_bundle", "jobs", ["route", "bundle"])
     op.create_index("jobs_by_fingerprint", "jobs", ["fingerprint"])
