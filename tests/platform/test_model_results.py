@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from renderdrop.model.errors import Fault, Refused
 from renderdrop.model.job import Level
+from renderdrop.model.route import MODEL_TYPES
 from renderdrop.platform import model_result, models
 from renderdrop.platform.answers import Answer, Nonsense, opened
 from renderdrop.platform.client import BODY_CAP, Client
@@ -297,9 +298,9 @@ async def test_pictures_inside_an_answer_may_make_it_long(
 
 
 def test_only_types_that_take_pictures_need_them() -> None:
-    assert {name: call.needs_images for name, call in models.TYPES.items()} == {
-        "text2image": False,
-        "image2image": True,
+    assert {name: (models.path(name), type.needs_images) for name, type in MODEL_TYPES.items()} == {
+        "text2image": ("/openapi/v1/generate/image", False),
+        "image2image": ("/openapi/v1/generate/image", True),
     }
 
 

@@ -73,7 +73,7 @@ def _model(route: Route, params: dict[str, Value], files: Sequence[Sending], unr
     }
     parameters |= {name: _listed(name, address) for name, address in addresses.items()}
     named = {"provider": route.model.provider, "model": route.model.name, "type": route.model.type}
-    fact("request", f"POST {models.TYPES[route.model.type].path}, JSON")
+    fact("request", f"POST {models.path(route.model.type)}, JSON")
     for row in _rows({"model": named, "parameters": parameters}):
         line(row)
 

@@ -7,7 +7,8 @@ folders (`share` does) nor hold the token.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 from renderdrop.model.media import Accepts
 
@@ -44,8 +45,25 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelType:
+    """What a type of model makes (the platform's word for the call), and whether it takes pictures, by public URLs."""
+
+    makes: str
+    needs_images: bool
+
+
+MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
+    {
+        "text2image": ModelType("image", needs_images=False),
+        "image2image": ModelType("image", needs_images=True),
+    }
+)
+"""Every type that can be asked for. Video models cost a row each, once the platform publishes their call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """A third-party model as the platform names it. `type` is a key of the platform room's table of types."""
+    """A third-party model as the platform names it. `type` is a key of MODEL_TYPES."""
 
     provider: str
     name: str

@@ -1,43 +1,31 @@
 """Third-party models: submit a wish, ask after its result (platform-api.md, section 4).
 
-Owns the form of the two calls and the table of types. How a result's answer is read stands in `model_result`:
-the platform's page shows none. What the end of a submission is called is `submission`'s.
+Owns the form of the two calls; the table of types is `model.route`'s. How a result's answer is read stands in
+`model_result`: the platform's page shows none. What the end of a submission is called is `submission`'s.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
 from renderdrop.model.errors import Refused
+from renderdrop.model.route import MODEL_TYPES
 from renderdrop.platform.answers import TEXTS, Answer, opened, told
 from renderdrop.platform.client import Client
 from renderdrop.platform.model_result import FAILURES, read_result
 from renderdrop.platform.reports import Report
 from renderdrop.platform.submission import BeforeLast, JsonBody, deadline, submit_once, task_id
 
+GENERATE: Final = "/openapi/v1/generate/"
 RESULT: Final = "/openapi/v1/generate/result/"
 RESULT_CAP: Final = 48 * 2**20
 """Bytes of a result's answer: pictures may come inside it, as data: URIs."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
-    """How a type of model is called. `needs_images`: whether it takes pictures, by public URLs."""
-
-    path: str
-    needs_images: bool
-
-
-TYPES: Final[Mapping[str, ModelCall]] = MappingProxyType(
-    {
-        "text2image": ModelCall("/openapi/v1/generate/image", needs_images=False),
-        "image2image": ModelCall("/openapi/v1/generate/image", needs_images=True),
-    }
-)
-"""Every type that can be asked for. Video models cost a row each, once the platform publishes their call."""
+def path(type: str) -> str:
+    """Where a model of this type, one of MODEL_TYPES, is asked."""
+    return GENERATE + MODEL_TYPES[type].makes
 
 
 async def submit(
@@ -49,11 +37,11 @@ async def submit(
     before_last: BeforeLast,
     now: datetime,
 ) -> str:
-    """Submit once, `type` being one of TYPES; returns the task's id. Raises Refused, Busy, Temporary, Unknown,
+    """Submit once, `type` being one of MODEL_TYPES; returns the task's id. Raises Refused, Busy, Temporary, Unknown,
     PlatformDown, or what `before_last` raised (then the request never left whole)."""
     wish = {"model": {"provider": provider, "model": model, "type": type}, "parameters": dict(parameters)}
     body = JsonBody(wish, before_last)
-    return await submit_once(client, TYPES[type].path, body, deadline(body.size), lambda answer: _taken(answer, now))
+    return await submit_once(client, path(type), body, deadline(body.size), lambda answer: _taken(answer, now))
 
 
 async def ask(client: Client, task: str, now: datetime) -> Report:

@@ -6,7 +6,7 @@ together is `kinds`, `inputs` and `checks`. A key that is not built yet is not h
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from renderdrop.model import units
-from renderdrop.model.route import After, Bundling, Duplicates, Kind, OnUnknown
+from renderdrop.model.route import MODEL_TYPES, After, Bundling, Duplicates, Kind, OnUnknown
 from renderdrop.settings.values import (
     ACCEPTS_SCHEMA,
     Axis,
@@ -42,8 +42,10 @@ from renderdrop.settings.values import (
     no_twins,
 )
 
-ModelType = Literal["text2image", "image2image"]
-"""The keys of the platform room's table of types, which lies above us."""
+if TYPE_CHECKING:
+    TypeOfModel = str
+else:
+    TypeOfModel = Literal[tuple(MODEL_TYPES)]
 _TABLES: Final = ', or a table: { media = "image", suffix = "_mask", optional = true } or { file = "style.png" }'
 
 
@@ -195,7 +197,7 @@ class RouteTable(_Table):
     """Models only, and required there: whose model it is."""
     model: Text | None = Field(default=None, examples=["gemini-3-pro-image-preview"])
     """Models only, and required there: the model's name, as agreed with the platform's administrators."""
-    type: ModelType | None = Field(default=None, examples=["image2image"])
+    type: TypeOfModel | None = Field(default=None, examples=["image2image"])
     """Models only, and required there: what the model makes of what."""
     clusters: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(no_twins("a cluster"))] | None = Field(
         default=None, examples=[["GPU-4090", "GPU-A800"]], json_schema_extra={"uniqueItems": True}

@@ -9,7 +9,7 @@ from typing import Final
 
 from renderdrop.model.errors import Problem
 from renderdrop.model.names import shown
-from renderdrop.model.route import Kind
+from renderdrop.model.route import MODEL_TYPES, Kind
 from renderdrop.model.units import spoken
 from renderdrop.settings.keys import InputTable, RouteTable
 from renderdrop.settings.values import is_scalar
@@ -115,12 +115,14 @@ def named(table: RouteTable) -> Iterator[tuple[str, str]]:
 
 def _pictures(home: list[str], table: RouteTable) -> Iterator[Problem]:
     taken = any(is_link(given) for given in table.inputs.values())
-    if table.type == "image2image" and not (
-        taken or PICTURES in table.params or PICTURES in (table.params_allowed or ())
+    if (
+        table.type is not None
+        and MODEL_TYPES[table.type].needs_images
+        and not (taken or PICTURES in table.params or PICTURES in (table.params_allowed or ()))
     ):
         yield Problem(
             dotted([*home, "inputs"]),
-            'an image2image model needs pictures: add an input such as images = "image", or public URLs as '
+            f'an {table.type} model needs pictures: add an input such as images = "image", or public URLs as '
             'params = { images = ["https://…"] }',
         )
     for name, given in table.inputs.items():
