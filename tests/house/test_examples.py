@@ -1,4 +1,4 @@
-"""Each small example of config/examples loads once its folders exist, and does what its header says."""
+"""Each small example of config/examples can be tried where it stands, and does what its header says."""
 
 import json
 import tomllib
@@ -17,7 +17,6 @@ EXAMPLES = Path(__file__).parents[2] / "config/examples"
 NAMES = (
     "bundle", "chain", "duplicates", "folder-bundle", "graph", "image2image", "matrix", "text", "text2image", "ticket"
 )  # fmt: skip
-SHARE = "/srv/share"
 
 
 def graph_faults(data: bytes, keys: Collection[str]) -> list[str]:
@@ -28,22 +27,9 @@ def graph_faults(data: bytes, keys: Collection[str]) -> list[str]:
 
 
 def loaded(name: str, at: Path) -> Loaded:
-    """An example, moved to a place where its share can be made."""
-    share = at / "share"
-    text = (EXAMPLES / f"{name}.toml").read_text("utf-8")
-    for route in tomllib.loads(text)["routes"].values():
-        folder = route.get("folder") or str(Path(route["inbox"]).parent)
-        (share / Path(folder).relative_to(SHARE)).mkdir(parents=True)
-        # Where people drop, an inbox that is named by itself has to be there.
-        if "inbox" in route:
-            (share / Path(route["inbox"]).relative_to(SHARE)).mkdir()
-    (share / "refs").mkdir()
-    (share / "refs/style.png").write_bytes(b"png")
-    (at / "graphs").symlink_to(EXAMPLES / "graphs")
-    file = at / "renderdrop.toml"
-    file.write_text(text.replace(SHARE, str(share)), "utf-8")
+    """An example as it stands, in the folder in which it stands."""
     return load(
-        file,
+        EXAMPLES / f"{name}.toml",
         {"RENDERDROP_TOKEN": "AI-example", "STATE_DIRECTORY": str(at / "state")},
         graph_faults=graph_faults,
     )

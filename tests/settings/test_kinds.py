@@ -149,11 +149,11 @@ def test_a_constant_file_reaches_a_model_through_a_store_alone(place: Place) -> 
     assert place.load(swapped(place.MODEL, line) + PUBLISH).routes[0].constants
 
 
-def test_a_store_needs_its_package(place: Place) -> None:
-    problems = place.problems(place.MODEL + PUBLISH, store_installed=False)
-    assert list(problems) == ["routes.repaint.publish"]
-    assert 'pip install "renderdrop[publish]"' in problems["routes.repaint.publish"]
-    assert place.load(place.ROUTE, store_installed=False)
+def test_a_store_needs_its_package_and_dropped_pictures_wait_for_it(place: Place) -> None:
+    [warning] = place.load(place.MODEL + PUBLISH, store_installed=False).warnings
+    assert warning.key == "routes.repaint.publish"
+    assert 'pip install "renderdrop[publish]"' in warning.message
+    assert place.load(place.ROUTE, store_installed=False).warnings == ()
 
 
 def test_a_picture_must_outlive_its_task(place: Place) -> None:

@@ -65,12 +65,13 @@ def problems(name: str, table: RouteTable, told: Collection[str] = ()) -> Iterat
         yield from _pictures(home, table)
 
 
-def store_problems(name: str, table: RouteTable) -> Iterator[Problem]:
-    """For programs without the object store's package."""
+def no_store(name: str, table: RouteTable) -> Iterator[Problem]:
+    """For programs without the object store's package: what is dropped waits, so it is no reason not to start."""
     if table.publish is not None:
         yield Problem(
             dotted(["routes", name, "publish"]),
-            'needs a package that is not installed: pip install "renderdrop[publish]", or take this table out',
+            "needs a package that is not installed, and dropped pictures wait until it is: "
+            'pip install "renderdrop[publish]"',
         )
 
 

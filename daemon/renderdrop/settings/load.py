@@ -98,8 +98,6 @@ def load(
         if not _known(folders[name], known):
             problems += missing(folders[name], disk.folder_fault, fed=name in feeds.values())
         problems += files.problems(name, table, absolute, folders, graph_faults)
-        if not store_installed:
-            problems += kinds.store_problems(name, table)
     problems += overlaps(folders, disk.resolved)
     problems += rings(folders, feeds)
 
@@ -111,13 +109,14 @@ def load(
         problems += found.problems
     if problems or state_dir is None or found.token is None:
         raise BrokenSettings(naming_variables(problems, source.variables))
+    lacking = [] if store_installed else [w for name, table in enabled.items() for w in kinds.no_store(name, table)]
     return Loaded(
         settings=settings,
         routes=tuple(route(name, table, folders[name], absolute, feeds) for name, table in enabled.items()),
         token=found.token,
         path=path,
         state_dir=state_dir,
-        warnings=tuple(naming_variables([*checks.warnings(settings), *found.warnings], source.variables)),
+        warnings=tuple(naming_variables([*checks.warnings(settings), *lacking, *found.warnings], source.variables)),
     )
 
 
