@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -187,3 +188,33 @@ def test_stopping_twice_or_before_the_start_is_fine(tmp_path: Path) -> None:
     made.keep(tmp_path, Hints())
     made.stop()
     made.stop()
+
+
+async def test_inboxes_that_are_opened_at_the_same_moment_are_all_watched(tmp_path: Path, until: Until) -> None:
+    for round_ in range(8):
+        before = set(threading.enumerate())
+        watcher, told = Watcher(), {tmp_path / f"{round_}-{n}": Hints() for n in range(6)}
+        for inbox in told:
+            inbox.mkdir()
+        together = threading.Barrier(len(told))
+
+        def open_one(
+            inbox: Path, hints: Hints, together: threading.Barrier = together, watcher: Watcher = watcher
+        ) -> None:  # fmt: skip
+            together.wait(10)
+            watcher.keep(inbox, hints)
+
+        threads = [threading.Thread(target=open_one, args=item) for item in told.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        try:
+            new = set(threading.enumerate()) - before
+            assert len([t for t in new if isinstance(t, InotifyObserver)]) == 1
+            for inbox in told:
+                (inbox / "a.png").write_bytes(b"x")
+            for inbox, hints in told.items():
+                await until(lambda path=str(inbox / "a.png"), hints=hints: path in hints)  # type: ignore[misc]
+        finally:
+            watcher.stop()

@@ -7,6 +7,7 @@ noticed at each sweep and watched again. Used on local file systems alone.
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +48,20 @@ class Watcher:
         self._watches: dict[Path, tuple[ObservedWatch, tuple[int, int]]] = {}
         self._hints: dict[Path, Hint] = {}
         self._overflow = _OverflowHandler(self._sweep_all)
+        # Every inbox is visited in a thread of its own, and all of them share one observer.
+        self._one_at_a_time = threading.RLock()
 
     def keep(self, inbox: Path, hint: Hint) -> None:
         """Watch an inbox, or make sure that it still is watched. Raises OSError where inotify refuses (its limits)."""
+        with self._one_at_a_time:
+            self._keep(inbox, hint)
+
+    def drop(self, inbox: Path) -> None:
+        """Watch an inbox no longer; unknown ones are fine."""
+        with self._one_at_a_time:
+            self._drop(inbox)
+
+    def _keep(self, inbox: Path, hint: Hint) -> None:
         root = Path(os.path.realpath(inbox))
         stat = os.stat(root)
         identity = (stat.st_dev, stat.st_ino)
@@ -58,7 +70,7 @@ class Watcher:
             if watched == identity and self._is_alive(watch):
                 return
             log.info("watch_renewed", path=str(inbox))
-            self.drop(inbox)
+            self._drop(inbox)
         if self._observer is None or not self._observer.is_alive():
             self._start()
         assert self._observer is not None
@@ -67,8 +79,7 @@ class Watcher:
         self._watches[inbox] = (watch, identity)
         hint(None)  # what came between the last sweep and this watch was seen by neither
 
-    def drop(self, inbox: Path) -> None:
-        """Watch an inbox no longer; unknown ones are fine."""
+    def _drop(self, inbox: Path) -> None:
         self._hints.pop(inbox, None)
         watch, _ = self._watches.pop(inbox, (None, None))
         if watch is not None and self._observer is not None:
