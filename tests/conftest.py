@@ -29,11 +29,6 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("house")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The real program first: its tests mostly wait, and at the end they would wait alone."""
-    items.sort(key=lambda item: "system" not in item.path.parts)
-
-
 class FakeClock(Clock):
     """Both clocks stand still until a test lets time pass; the dice always show `luck`."""
 
