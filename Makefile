@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check big lock schema clean
+.PHONY: demo test torture check big lock schema clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/renderdrop demo
@@ -15,6 +15,11 @@ test: check
 # 2 GB up and 2 GB down, its memory watched: a minute or two, and 5 GB of disk for that long.
 big: $(VENV)/.dev
 	RENDERDROP_BIG=1 $(BIN)/pytest -n 0 --timeout 900 tests/system/test_big_files.py
+
+# The proofs of the three promises at their whole size, with their table at the end. Needs root, strace, fuse3 and
+# libfaketime (Debian's packages strace, fuse3, faketime), and most of two hours on two cores.
+torture: $(VENV)/.dev
+	RENDERDROP_TORTURE=1 $(BIN)/pytest -n 3 --dist load --timeout 3600 tests/torture
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check daemon tests

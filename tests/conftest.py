@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection
+from tests.torture.table import pytest_terminal_summary
 
 from renderdrop.ledger import engine, moves, queries
 from renderdrop.ledger.adopt import adopt
@@ -23,6 +24,8 @@ from renderdrop.model.route import Input, Route
 from renderdrop.model.wishes import Wishes
 from renderdrop.runtime.clock import Clock
 from renderdrop.share.marker import Folders, prepare
+
+__all__ = ["pytest_terminal_summary"]
 
 # A busy machine is no finding: no test fails because its examples took long.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,15 +1,14 @@
 """What becomes of a source when its job has ended: kept and remembered, or deleted once its result is on disk."""
 
-from typing import TYPE_CHECKING
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
 
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
-
 
 def test_a_kept_file_is_rendered_once_also_after_a_restart_and_again_when_it_changed(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(after="keep")
     first = share.drop("a.png")
@@ -32,7 +31,7 @@ def test_a_kept_file_is_rendered_once_also_after_a_restart_and_again_when_it_cha
     daemon.stop()
 
 
-def test_a_source_is_deleted_only_after_its_delivery(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_a_source_is_deleted_only_after_its_delivery(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.route(after="delete")
     platform.faults({"call": "view", "do": "status", "status": 502})
     daemon.start()
@@ -48,7 +47,7 @@ def test_a_source_is_deleted_only_after_its_delivery(platform: "Platform", daemo
 
 
 def test_a_failed_source_is_moved_to_failed_even_where_delivered_ones_are_deleted(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(after="delete", workflow_id="fails")
     data = share.drop("a.png")

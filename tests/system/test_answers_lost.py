@@ -1,11 +1,12 @@
 """The answer to a submission is lost: the one window in which a render may be paid for twice (DESIGN 4)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 
 def outcomes(sidecar: dict[str, Any]) -> list[str]:
@@ -13,7 +14,7 @@ def outcomes(sidecar: dict[str, Any]) -> list[str]:
 
 
 def test_an_answer_lost_after_acceptance_is_submitted_once_more_and_told_in_the_sidecar(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults({"call": "run", "do": "reset_after", "count": 1})
     dropped = {"a.png": share.drop("a.png")}
@@ -24,7 +25,7 @@ def test_an_answer_lost_after_acceptance_is_submitted_once_more_and_told_in_the_
 
 
 def test_an_answer_lost_after_acceptance_waits_for_a_person_where_the_route_says_hold(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(on_unknown_submit="hold")
     platform.faults({"call": "run", "do": "reset_after", "count": 1})
@@ -40,7 +41,7 @@ def test_an_answer_lost_after_acceptance_waits_for_a_person_where_the_route_says
 
 
 def test_a_connection_reset_before_the_body_was_sent_costs_nothing(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults({"call": "run", "do": "reset_before", "count": 1})
     # More than the buffers between two sockets hold, so that it cannot have left whole.
@@ -53,7 +54,7 @@ def test_a_connection_reset_before_the_body_was_sent_costs_nothing(
 
 
 def test_a_gateway_that_is_down_for_a_while_makes_nobody_decide_about_a_whole_batch(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults({"call": "run", "do": "status", "status": 502})
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(12)}

@@ -5,14 +5,13 @@ A quarter of a gigabyte always; two gigabytes each way where RENDERDROP_BIG is s
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 BIG = 2 * 2**30 if os.environ.get("RENDERDROP_BIG") else 2**28
 MOST_MEMORY = 150_000_000
@@ -27,7 +26,7 @@ def write_big(path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_big_file_goes_up_and_comes_back_in_little_memory_while_small_ones_overtake_it(
-    platform: "Platform", daemon: "Daemon", share: "Share", tmp_path: Path
+    platform: Platform, daemon: Daemon, share: Share, tmp_path: Path
 ) -> None:
     daemon.route(workflow_id="any", inputs={"input_file": "any"}, params={})
     # The platform takes its time over the big file: the first upload and, after a small one's, the second download.

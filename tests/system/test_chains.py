@@ -4,20 +4,20 @@ import json
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 LINKS = ("one", "two", "three")
 
 
 @pytest.fixture
-def chain(daemon: "Daemon", new_share: "Callable[[str], Share]") -> "list[Share]":
+def chain(daemon: Daemon, new_share: Callable[[str], Share]) -> "list[Share]":
     """Three routes, each but the last with the next one's inbox for its outbox."""
     shares = [new_share(name) for name in LINKS]
     daemon.routes(**{name: link(shares, number) for number, name in enumerate(LINKS)})
@@ -46,7 +46,7 @@ def ended(chain: "list[Share]", done: int) -> bool:
 
 
 def test_three_links_and_every_sidecar_leads_back_to_the_one_before_up_to_the_first_source(
-    platform: "Platform", daemon: "Daemon", chain: "list[Share]"
+    platform: Platform, daemon: Daemon, chain: "list[Share]"
 ) -> None:
     one, two, three = chain
     daemon.start()
@@ -75,7 +75,7 @@ def test_three_links_and_every_sidecar_leads_back_to_the_one_before_up_to_the_fi
 
 
 def test_a_circle_of_routes_is_refused_by_check_and_by_run(
-    platform: "Platform", daemon: "Daemon", chain: "list[Share]"
+    platform: Platform, daemon: Daemon, chain: "list[Share]"
 ) -> None:
     tables = {name: link(chain, number) for number, name in enumerate(LINKS)}
     daemon.routes(**{**tables, "three": {**tables["three"], "outbox": str(chain[0].inbox)}})
@@ -90,7 +90,7 @@ def test_a_circle_of_routes_is_refused_by_check_and_by_run(
 
 @pytest.mark.parametrize("broken", [1, 2])
 def test_a_link_that_fails_is_told_at_the_end_of_the_chain_until_a_fresh_try_succeeds(
-    platform: "Platform", daemon: "Daemon", chain: "list[Share]", broken: int
+    platform: Platform, daemon: Daemon, chain: "list[Share]", broken: int
 ) -> None:
     *_, three = chain
     at = chain[broken - 1]
@@ -116,7 +116,7 @@ def test_a_link_that_fails_is_told_at_the_end_of_the_chain_until_a_fresh_try_suc
 
 
 def test_a_failed_link_that_is_retried_leaves_no_failure_at_the_end_of_the_chain(
-    platform: "Platform", daemon: "Daemon", chain: "list[Share]"
+    platform: Platform, daemon: Daemon, chain: "list[Share]"
 ) -> None:
     *_, three = chain
     platform.faults({"call": "run", "do": "fail_task", "count": 1})
@@ -133,7 +133,7 @@ def test_a_failed_link_that_is_retried_leaves_no_failure_at_the_end_of_the_chain
 
 
 def test_killed_again_and_again_a_chain_pays_for_no_link_twice(
-    platform: "Platform", daemon: "Daemon", chain: "list[Share]"
+    platform: Platform, daemon: Daemon, chain: "list[Share]"
 ) -> None:
     *_, three = chain
     dropped = {f"{n}.png": chain[0].drop(f"{n}.png") for n in range(4)}

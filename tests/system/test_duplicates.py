@@ -1,19 +1,17 @@
 """The very same once more: with `duplicates = "skip"` the earlier results are given again, and nothing is paid."""
 
-from typing import TYPE_CHECKING
-
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 ALLOWED = ["prompt", "seed"]
 
 
 def test_the_same_under_another_name_is_given_the_earlier_results_and_whatever_differs_is_rendered(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(duplicates="skip", workflow_id="several", params_allowed=ALLOWED)
     daemon.start()
@@ -46,9 +44,7 @@ def test_the_same_under_another_name_is_given_the_earlier_results_and_whatever_d
 
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (2.0, 2.0)}], indirect=True)
-def test_of_two_that_arrive_at_once_only_one_is_rendered(
-    platform: "Platform", daemon: "Daemon", share: "Share"
-) -> None:
+def test_of_two_that_arrive_at_once_only_one_is_rendered(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.route(duplicates="skip")
     data = share.picture()
     for name in ("a.png", "b.png", "c.png"):
@@ -64,7 +60,7 @@ def test_of_two_that_arrive_at_once_only_one_is_rendered(
 
 
 def test_it_is_rendered_again_when_the_earlier_result_is_gone_or_was_changed_or_had_failed(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(duplicates="skip")
     failing = share.drop("failing-1.png")
@@ -96,7 +92,7 @@ def test_it_is_rendered_again_when_the_earlier_result_is_gone_or_was_changed_or_
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (3.0, 3.0)}], indirect=True)
 def test_killed_while_a_duplicate_waits_it_pays_once_all_the_same(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(duplicates="skip")
     daemon.start()
@@ -112,7 +108,7 @@ def test_killed_while_a_duplicate_waits_it_pays_once_all_the_same(
     share.check_whole(platform)
 
 
-def test_by_default_the_same_is_rendered_again(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_by_default_the_same_is_rendered_again(platform: Platform, daemon: Daemon, share: Share) -> None:
     data = share.drop("a.png")
     share.drop("b.png", data)
     assert daemon.once() == 0

@@ -2,27 +2,27 @@
 
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 VARIANTS: dict[str, Any] = {"matrix": {"seed": [1, 2, 3], "prompt": ["oil", "ink"]}, "params": {"strength": 0.5}}
 COMBINATIONS = {(seed, prompt) for seed in (1, 2, 3) for prompt in ("oil", "ink")}
 
 
 @pytest.fixture
-def variants(daemon: "Daemon") -> "Daemon":
+def variants(daemon: Daemon) -> Daemon:
     """The daemon, whose one route makes six jobs of a file."""
     daemon.route(**VARIANTS)
     return daemon
 
 
-def paid(platform: "Platform", data: bytes) -> list[tuple[int, str]]:
+def paid(platform: Platform, data: bytes) -> list[tuple[int, str]]:
     """The combinations that the platform was asked for, with these bytes."""
     return [(int(task["fields"]["seed"]), task["fields"]["prompt"]) for task in platform.tasks(data)]
 
@@ -30,7 +30,7 @@ def paid(platform: "Platform", data: bytes) -> list[tuple[int, str]]:
 # Two instances that are busy for a second each: six jobs take a while.
 @pytest.mark.parametrize("platform", [{"render_seconds": (1.0, 1.0)}], indirect=True)
 def test_every_combination_is_a_job_of_its_own_and_the_source_is_put_away_after_the_last(
-    platform: "Platform", variants: "Daemon", share: "Share"
+    platform: Platform, variants: Daemon, share: Share
 ) -> None:
     platform.faults({"call": "poll", "do": "status", "status": 503, "every": 2})
     variants.start()
@@ -55,7 +55,7 @@ def test_every_combination_is_a_job_of_its_own_and_the_source_is_put_away_after_
     assert len(variants.jobs(State.DELIVERED)) == 6
 
 
-def test_a_ticket_pins_an_axis(platform: "Platform", variants: "Daemon", share: "Share") -> None:
+def test_a_ticket_pins_an_axis(platform: Platform, variants: Daemon, share: Share) -> None:
     share.drop("cat.png.job.toml", b"[params]\nseed = 9\n")
     data = share.drop("cat.png")
     assert variants.once() == 0
@@ -68,7 +68,7 @@ def test_a_ticket_pins_an_axis(platform: "Platform", variants: "Daemon", share: 
 
 
 def test_where_some_fail_the_source_goes_to_done_and_each_failure_is_told_in_failed_and_can_be_retried(
-    platform: "Platform", variants: "Daemon", share: "Share"
+    platform: Platform, variants: Daemon, share: Share
 ) -> None:
     platform.faults({"call": "run", "do": "fail_task", "count": 2, "msg": "显存不足"})
     variants.start()
@@ -97,7 +97,7 @@ def test_where_some_fail_the_source_goes_to_done_and_each_failure_is_told_in_fai
 
 
 def test_killed_in_the_middle_no_combination_is_paid_for_twice(
-    platform: "Platform", variants: "Daemon", share: "Share"
+    platform: Platform, variants: Daemon, share: Share
 ) -> None:
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(3)}
     chance = random.Random(3)

@@ -4,16 +4,16 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
 from renderdrop.model.sidecar import sidecar_schema
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 OUT_OF_MEMORY = "显存不足,渲染失败 (out of GPU memory)"
 FAILS_ONCE = {"call": "run", "do": "fail_task", "count": 1, "msg": OUT_OF_MEMORY}
@@ -28,7 +28,7 @@ def notice(failed: Path) -> tuple[str, dict[str, Any]]:
 
 
 def test_a_failed_render_is_told_beside_its_source_and_moving_that_back_is_a_fresh_try(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults(FAILS_ONCE)
     daemon.start()
@@ -52,7 +52,7 @@ def test_a_failed_render_is_told_beside_its_source_and_moving_that_back_is_a_fre
 
 
 def test_a_failed_job_that_is_retried_gets_its_source_back_and_runs_again(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults(FAILS_ONCE)
     daemon.start()
@@ -68,7 +68,7 @@ def test_a_failed_job_that_is_retried_gets_its_source_back_and_runs_again(
 
 
 def test_what_must_not_be_read_is_refused_and_told_while_the_others_go_on(
-    platform: "Platform", daemon: "Daemon", share: "Share", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, daemon: Daemon, share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon.start()
     secret = tmp_path / "secret.png"
@@ -98,9 +98,7 @@ def test_what_must_not_be_read_is_refused_and_told_while_the_others_go_on(
     assert sorted(os.listdir(share.inbox)) == [".renderdrop"]
 
 
-def test_a_picture_that_the_platform_refuses_fails_alone(
-    platform: "Platform", daemon: "Daemon", share: "Share"
-) -> None:
+def test_a_picture_that_the_platform_refuses_fails_alone(platform: Platform, daemon: Daemon, share: Share) -> None:
     share.drop("broken.png", b"this is no picture")
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(4)}
     assert daemon.once() == 3
@@ -112,7 +110,7 @@ def test_a_picture_that_the_platform_refuses_fails_alone(
 
 
 def test_three_refusals_in_a_row_pause_the_route_until_its_settings_are_mended(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(params={"prompt": "oil painting", "style": "van Gogh"})
     daemon.start()
@@ -133,7 +131,7 @@ def test_three_refusals_in_a_row_pause_the_route_until_its_settings_are_mended(
 
 
 def test_several_outputs_are_delivered_together_with_their_warnings_and_errors(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(workflow_id="several")
     dropped = {"a.png": share.drop("a.png")}
@@ -149,7 +147,7 @@ def test_several_outputs_are_delivered_together_with_their_warnings_and_errors(
 
 
 def test_a_success_without_any_media_is_a_failure_that_says_so(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(workflow_id="silent")
     data = share.drop("a.png")

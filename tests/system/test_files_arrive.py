@@ -5,14 +5,13 @@ import os
 import time
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 
 def copy_slowly(target: Path, data: bytes, seconds: float, pieces: int = 20) -> None:
@@ -24,7 +23,7 @@ def copy_slowly(target: Path, data: bytes, seconds: float, pieces: int = 20) -> 
             time.sleep(seconds / pieces)
 
 
-def test_five_files_dropped_in_five_ways_arrive_whole(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_five_files_dropped_in_five_ways_arrive_whole(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.start()
     slow = share.picture(size=(400, 300))
     dropped = {
@@ -48,7 +47,7 @@ def test_five_files_dropped_in_five_ways_arrive_whole(platform: "Platform", daem
 
 
 def test_files_that_were_there_before_the_start_and_whole_folders_moved_in_are_taken(
-    platform: "Platform", daemon: "Daemon", share: "Share", tmp_path: Path
+    platform: Platform, daemon: Daemon, share: Share, tmp_path: Path
 ) -> None:
     dropped = {f"early/{n}.png": share.drop(f"early/{n}.png") for n in range(3)}
     prepared = tmp_path / "share" / "prepared"
@@ -63,7 +62,7 @@ def test_files_that_were_there_before_the_start_and_whole_folders_moved_in_are_t
 
 
 def test_a_hard_link_is_a_file_like_any_other_and_its_other_name_stays(
-    platform: "Platform", daemon: "Daemon", share: "Share", tmp_path: Path
+    platform: Platform, daemon: Daemon, share: Share, tmp_path: Path
 ) -> None:
     daemon.start()
     original = tmp_path / "share" / "original.png"
@@ -89,7 +88,7 @@ NAMES = [
 ]
 
 
-def test_names_in_any_script_are_kept_byte_for_byte(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_names_in_any_script_are_kept_byte_for_byte(platform: Platform, daemon: Daemon, share: Share) -> None:
     dropped = {name: share.drop(name) for name in NAMES}
     assert daemon.once() == 0
     assert {os.fsencode(path): at.read_bytes() for path, at in share.files(share.done).items()} == {
@@ -106,7 +105,7 @@ def test_names_in_any_script_are_kept_byte_for_byte(platform: "Platform", daemon
     assert all(json.loads(line)["ts"] for line in log)
 
 
-def test_ignored_names_and_folders_are_left_alone(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_ignored_names_and_folders_are_left_alone(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.configure("intake", ignore=["**/*.psd.png", "raw/**"])
     left = [
         ".hidden.png", "._resource.png", "~$office.png", "backup.png~", "a.tmp", "b.part", "c.crdownload", "Thumbs.db",
@@ -125,7 +124,7 @@ def test_ignored_names_and_folders_are_left_alone(platform: "Platform", daemon: 
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (4.0, 4.0)}], indirect=True)
 def test_a_file_replaced_while_its_task_runs_is_rendered_again_and_no_version_is_lost(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.start()
     first = share.drop("a.png")

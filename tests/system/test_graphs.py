@@ -3,15 +3,15 @@
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
 from renderdrop.sandbox import GRAPHS
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "graphs" / "upscale_api.json"
 UPSCALE: dict[str, Any] = {
@@ -32,7 +32,7 @@ DANCE: dict[str, Any] = {
 
 
 @pytest.fixture
-def graph(daemon: "Daemon") -> Path:
+def graph(daemon: Daemon) -> Path:
     """The graph's file, beside the settings, and a daemon that has it for its one route."""
     path = Path(shutil.copy(EXAMPLE, daemon.home / "upscale_api.json"))
     daemon.route(**UPSCALE)
@@ -41,7 +41,7 @@ def graph(daemon: "Daemon") -> Path:
 
 @pytest.mark.parametrize("platform", [{"native_urls": False}, {"native_urls": True}], indirect=True)
 def test_a_picture_is_uploaded_once_its_graph_filled_in_and_the_result_fetched(
-    platform: "Platform", daemon: "Daemon", share: "Share", graph: Path
+    platform: Platform, daemon: Daemon, share: Share, graph: Path
 ) -> None:
     daemon.start()
     data = share.drop("星空 1.png")
@@ -74,7 +74,7 @@ def test_a_picture_is_uploaded_once_its_graph_filled_in_and_the_result_fetched(
 
 @pytest.mark.parametrize("late_missing", [False, True], ids=["refused", "failing"])
 def test_what_the_platform_has_forgotten_is_uploaded_once_more(
-    platform: "Platform", daemon: "Daemon", share: "Share", late_missing: bool
+    platform: Platform, daemon: Daemon, share: Share, late_missing: bool
 ) -> None:
     (daemon.home / "dance.json").write_text(json.dumps(GRAPHS["dance"], ensure_ascii=False))
     daemon.route(**DANCE)
@@ -101,7 +101,7 @@ def test_what_the_platform_has_forgotten_is_uploaded_once_more(
 
 
 def test_a_platform_that_goes_on_saying_the_input_is_missing_ends_the_job_after_one_more_upload(
-    platform: "Platform", daemon: "Daemon", share: "Share", graph: Path
+    platform: Platform, daemon: Daemon, share: Share, graph: Path
 ) -> None:
     daemon.start()
     data = share.drop("a.png")
@@ -115,7 +115,7 @@ def test_a_platform_that_goes_on_saying_the_input_is_missing_ends_the_job_after_
 
 
 def test_a_graph_that_changes_is_read_again_and_every_sidecar_has_the_hash_of_what_was_sent(
-    platform: "Platform", daemon: "Daemon", share: "Share", graph: Path
+    platform: Platform, daemon: Daemon, share: Share, graph: Path
 ) -> None:
     daemon.start()
     share.drop("a.png")
@@ -143,7 +143,7 @@ def test_a_graph_that_changes_is_read_again_and_every_sidecar_has_the_hash_of_wh
 
 
 def test_the_editors_format_and_inputs_that_the_graph_does_not_have_are_refused_at_the_start(
-    platform: "Platform", daemon: "Daemon", graph: Path
+    platform: Platform, daemon: Daemon, graph: Path
 ) -> None:
     nodes = json.loads(graph.read_bytes())
     graph.write_text(json.dumps({"nodes": [{"id": 3, "type": "KSampler"}], "links": [], "version": 0.4}))
@@ -173,7 +173,7 @@ def test_the_editors_format_and_inputs_that_the_graph_does_not_have_are_refused_
     ids=["uploading", "awaiting the answer"],
 )
 def test_killed_while_it_submits_there_is_one_task_at_the_end(
-    platform: "Platform", daemon: "Daemon", share: "Share", graph: Path, fault: dict[str, Any], outcomes: list[str]
+    platform: Platform, daemon: Daemon, share: Share, graph: Path, fault: dict[str, Any], outcomes: list[str]
 ) -> None:
     platform.faults(fault)
     daemon.start()

@@ -2,10 +2,10 @@
 
 import os
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 PIECES = 40
 PAUSE = 0.12
@@ -17,7 +17,7 @@ def pieces(data: bytes) -> list[bytes]:
 
 
 def test_a_file_that_is_appended_to_by_many_short_writes_is_not_taken_early(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     # Nobody has it open between two writes, so only the settle time protects it: generous against a slow machine.
     daemon.configure("intake", settle="2s")
@@ -33,7 +33,7 @@ def test_a_file_that_is_appended_to_by_many_short_writes_is_not_taken_early(
 
 
 def test_a_file_of_full_size_from_the_beginning_is_not_taken_before_it_is_filled(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.start()
     data = share.picture(size=(600, 400))
@@ -48,7 +48,7 @@ def test_a_file_of_full_size_from_the_beginning_is_not_taken_before_it_is_filled
 
 
 def test_a_file_that_stands_still_for_long_while_its_writer_has_it_open_is_not_taken(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.start()
     data = share.picture()
@@ -62,7 +62,7 @@ def test_a_file_that_stands_still_for_long_while_its_writer_has_it_open_is_not_t
 
 
 def test_a_file_that_changes_while_it_is_uploaded_is_abandoned_and_taken_anew(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults({"call": "run", "do": "slow", "seconds": 3.0, "count": 1})
     daemon.start()
@@ -76,7 +76,7 @@ def test_a_file_that_changes_while_it_is_uploaded_is_abandoned_and_taken_anew(
     assert len(platform.tasks()) == 1
 
 
-def test_an_empty_file_waits_for_its_bytes(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_an_empty_file_waits_for_its_bytes(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.start()
     (share.inbox / "empty.png").touch()
     daemon.wait(lambda: daemon.events("file_empty"), "the empty file is noticed")

@@ -4,19 +4,18 @@ import random
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (6.0, 7.0)}], indirect=True)
 def test_killed_while_eight_tasks_run_it_delivers_eight_and_submits_none_again(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(8)}
     daemon.start()
@@ -36,7 +35,7 @@ FILES = 40
 
 @pytest.mark.parametrize("seed", [1])
 def test_a_dozen_random_kills_under_a_stream_of_files_lose_nothing(
-    platform: "Platform", daemon: "Daemon", share: "Share", seed: int
+    platform: Platform, daemon: Daemon, share: Share, seed: int
 ) -> None:
     chance = random.Random(seed)
     dropped = {f"{n % 3}/{n}.png": share.picture() for n in range(FILES)}

@@ -1,14 +1,13 @@
 """Two hundred files at once, over two clusters of unequal load."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.sandbox import ClusterSpec
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 FILES = 200
 # Long enough runs that all are under way at once; figures that stand still, so that only what was sent counts.
@@ -24,7 +23,7 @@ UNEQUAL = {
 
 @pytest.mark.parametrize("platform", [UNEQUAL], indirect=True)
 def test_many_files_at_once_spread_over_the_routes_clusters_by_their_load(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.configure("platform", requests_per_second=300)
     daemon.configure("daemon", uploads=8)

@@ -3,22 +3,23 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
+from tests.rig.store import Store
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share, Store
 
 GEMINI: dict[str, Any] = {"kind": "model", "provider": "google", "model": "gemini-3-pro-image-preview"}
 PAINT: dict[str, Any] = {**GEMINI, "type": "text2image", "inputs": {"prompt": "text"}}
 REPAINT: dict[str, Any] = {**GEMINI, "type": "image2image", "inputs": {"prompt": "text", "images": "image"}}
 
 
-def published(store: "Store", **keys: str) -> dict[str, str]:
+def published(store: Store, **keys: str) -> dict[str, str]:
     """The settings of the store, as a route's `publish`."""
     return {"bucket": store.bucket, "endpoint": store.endpoint, "addressing": "path", "prefix": "lent/", **keys}
 
@@ -31,7 +32,7 @@ def assert_told_nowhere(secrets: list[str], home: Path) -> None:
 
 
 def test_a_text_becomes_a_picture_without_any_cluster_being_asked_for(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.routes(paint={**PAINT, "folder": str(share.folder), "params": {"aspect_ratio": "16:9", "seed": 3}})
     share.drop("poster.txt.job.toml", b"[params]\nseed = 5\n")
@@ -53,7 +54,7 @@ def test_a_text_becomes_a_picture_without_any_cluster_being_asked_for(
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (1.5, 1.5)}], indirect=True)
 def test_a_dropped_picture_is_lent_out_for_the_task_and_its_address_is_told_nowhere(
-    platform: "Platform", daemon: "Daemon", share: "Share", new_share: "Callable[[str], Share]", store: "Store"
+    platform: Platform, daemon: Daemon, share: Share, new_share: Callable[[str], Share], store: Store
 ) -> None:
     failing = new_share("failing")
     lent = published(store, expires="45m")
@@ -93,7 +94,7 @@ def test_a_dropped_picture_is_lent_out_for_the_task_and_its_address_is_told_nowh
 @pytest.mark.parametrize("platform", [{"render_seconds": (3.0, 3.0)}], indirect=True)
 @pytest.mark.parametrize("asked", [True, False], ids=["its task runs", "nobody has answered"])
 def test_killed_while_a_picture_is_lent_out_it_is_taken_back_and_nothing_is_paid_twice(
-    platform: "Platform", daemon: "Daemon", share: "Share", store: "Store", asked: bool
+    platform: Platform, daemon: Daemon, share: Share, store: Store, asked: bool
 ) -> None:
     if not asked:
         platform.faults({"call": "generate", "do": "hang", "count": 1})
@@ -116,7 +117,7 @@ def test_killed_while_a_picture_is_lent_out_it_is_taken_back_and_nothing_is_paid
 
 
 def test_pictures_that_are_public_already_are_named_by_a_url_file_or_a_ticket(
-    platform: "Platform", daemon: "Daemon", share: "Share", store: "Store"
+    platform: Platform, daemon: Daemon, share: Share, store: Store
 ) -> None:
     daemon.routes(repaint={**REPAINT, "folder": str(share.folder)})
     first, second = share.picture(), share.picture()
@@ -149,7 +150,7 @@ SHAPES = ["enveloped", "data-uri", "unknown-word", "url", "objects", "failing", 
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (1.0, 1.5)}], indirect=True)
 def test_a_result_is_understood_in_whatever_shape_it_is_answered(
-    platform: "Platform", daemon: "Daemon", new_share: "Callable[[str], Share]"
+    platform: Platform, daemon: Daemon, new_share: Callable[[str], Share]
 ) -> None:
     shares = {shape: new_share(shape) for shape in SHAPES}
     model = {**PAINT, "provider": "sandbox"}

@@ -1,14 +1,11 @@
 """Nothing that exists is ever overwritten: a taken name becomes NAME-2 for the whole job."""
 
-from typing import TYPE_CHECKING
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
-
-def test_files_whose_results_would_have_one_name_get_one_each(
-    platform: "Platform", daemon: "Daemon", share: "Share"
-) -> None:
+def test_files_whose_results_would_have_one_name_get_one_each(platform: Platform, daemon: Daemon, share: Share) -> None:
     dropped = {name: share.drop(name) for name in ("photo.png", "photo.jpg", "Photo.JPG", "sub/photo.png")}
     assert daemon.once() == 0
     share.check_delivered(platform, dropped)
@@ -22,9 +19,7 @@ def test_files_whose_results_would_have_one_name_get_one_each(
         assert share.sidecar(path)["outputs"][0]["file"] == f"{base}.png"
 
 
-def test_what_lies_in_outbox_and_done_is_never_overwritten(
-    platform: "Platform", daemon: "Daemon", share: "Share"
-) -> None:
+def test_what_lies_in_outbox_and_done_is_never_overwritten(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.start()  # makes the folders
     (share.outbox / "Photo.PNG").write_bytes(b"somebody's own picture")
     (share.done / "photo-2.png").write_bytes(b"somebody's own source")
@@ -40,7 +35,7 @@ def test_what_lies_in_outbox_and_done_is_never_overwritten(
 
 
 def test_a_name_that_somebody_takes_during_the_render_is_respected(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.start()
     platform.faults({"call": "view", "do": "slow", "seconds": 2.0, "count": 1})
@@ -55,7 +50,7 @@ def test_a_name_that_somebody_takes_during_the_render_is_respected(
 
 
 def test_a_second_file_of_a_name_that_failed_before_is_told_of_under_a_name_of_its_own(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(workflow_id="fails")
     daemon.start()

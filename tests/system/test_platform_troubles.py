@@ -2,14 +2,14 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 
 def outcomes(sidecar: dict[str, Any]) -> list[str]:
@@ -36,7 +36,7 @@ EVERY_CALL_FAILS_NOW_AND_THEN: list[dict[str, Any]] = [
 
 
 def test_thirty_files_arrive_whole_while_every_call_fails_now_and_then(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults(*EVERY_CALL_FAILS_NOW_AND_THEN)
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(30)}
@@ -51,7 +51,7 @@ def test_thirty_files_arrive_whole_while_every_call_fails_now_and_then(
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (4.0, 4.0)}], indirect=True)
 def test_while_the_token_is_refused_everything_waits_and_then_goes_on_by_itself(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.start()
     dropped = {f"before {n}.png": share.drop(f"before {n}.png") for n in range(3)}
@@ -75,7 +75,7 @@ def test_while_the_token_is_refused_everything_waits_and_then_goes_on_by_itself(
 
 
 def test_a_platform_that_is_not_there_at_the_start_is_waited_for(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.configure("platform", base_url="http://127.0.0.1:9")
     dropped = {"a.png": share.drop("a.png")}

@@ -12,7 +12,9 @@ from renderdrop.sandbox import GRAPHS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.system.conftest import Daemon, Platform, Share
+    from tests.rig.daemon import Daemon
+    from tests.rig.platform import Platform
+    from tests.rig.share import Share
 
 SEEDED: dict[str, Any] = {"params": {"prompt": "oil painting", "seed": 1}}
 

@@ -1,19 +1,18 @@
 """`run --once`: until every inbox is dealt with, and an exit code that says how it went."""
 
-from typing import TYPE_CHECKING
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
-
-def test_with_everything_delivered_it_exits_with_0(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_with_everything_delivered_it_exits_with_0(platform: Platform, daemon: Daemon, share: Share) -> None:
     assert daemon.once() == 0  # nothing there is nothing wrong
     dropped = {f"{n}/a.png": share.drop(f"{n}/a.png") for n in range(3)}
     assert daemon.once() == 0
     share.check_delivered(platform, dropped)
 
 
-def test_with_one_failed_it_exits_with_3(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_with_one_failed_it_exits_with_3(platform: Platform, daemon: Daemon, share: Share) -> None:
     dropped = {"a.png": share.drop("a.png")}
     share.drop("notes.txt", b"a shopping list")
     assert daemon.once() == 3
@@ -22,7 +21,7 @@ def test_with_one_failed_it_exits_with_3(platform: "Platform", daemon: "Daemon",
 
 
 def test_with_one_held_it_exits_with_3_and_does_not_wait_for_the_person(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(on_unknown_submit="hold")
     platform.faults({"call": "run", "do": "reset_after", "count": 1})
@@ -30,9 +29,7 @@ def test_with_one_held_it_exits_with_3_and_does_not_wait_for_the_person(
     assert daemon.once() == 3
 
 
-def test_settings_that_cannot_be_run_with_are_listed_whole_and_it_exits_with_78(
-    daemon: "Daemon", share: "Share"
-) -> None:
+def test_settings_that_cannot_be_run_with_are_listed_whole_and_it_exits_with_78(daemon: Daemon, share: Share) -> None:
     daemon.configure("platform", base_url="ftp://nowhere", requests_per_second=0)
     daemon.configure("intake", settel="1s", settle="soon")
     daemon.route(clusters=[], folder=str(share.folder / "missing" / "deep"), after="burn")

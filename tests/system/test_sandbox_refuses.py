@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.sandbox import GRAPHS
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 TEXT: dict[str, Any] = {"inputs": {"prompt": "text"}, "attempts": 1}
 CLUSTERS = {"clusters": ["GPU-4090"]}
@@ -15,7 +16,7 @@ MODEL: dict[str, Any] = {"kind": "model", "provider": "sandbox", "type": "text2i
 
 
 def test_unknown_workflows_missing_inputs_unknown_nodes_and_models_are_refused_and_told(
-    platform: "Platform", daemon: "Daemon", new_share: "Callable[[str], Share]"
+    platform: Platform, daemon: Daemon, new_share: Callable[[str], Share]
 ) -> None:
     strange = {**GRAPHS["poster"], "50": {"class_type": "FaceSwapper", "inputs": {}}}
     (daemon.home / "strange.json").write_text(json.dumps(strange, ensure_ascii=False))
@@ -42,7 +43,7 @@ def test_unknown_workflows_missing_inputs_unknown_nodes_and_models_are_refused_a
 
 
 def test_a_picture_shows_the_parameters_that_it_was_given(
-    platform: "Platform", daemon: "Daemon", new_share: "Callable[[str], Share]"
+    platform: Platform, daemon: Daemon, new_share: Callable[[str], Share]
 ) -> None:
     (daemon.home / "poster.json").write_text(json.dumps(GRAPHS["poster"], ensure_ascii=False))
     routes = {

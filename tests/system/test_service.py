@@ -6,12 +6,9 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon
+from tests.rig.daemon import Daemon
 
 
 @pytest.fixture
@@ -31,7 +28,7 @@ def hear(notices: socket.socket, wanted: str) -> None:
         pass
 
 
-def test_the_service_manager_is_told_of_every_turn(daemon: "Daemon", notices: socket.socket) -> None:
+def test_the_service_manager_is_told_of_every_turn(daemon: Daemon, notices: socket.socket) -> None:
     daemon.start()
     hear(notices, "READY=1")
     hear(notices, "WATCHDOG=1")
@@ -43,7 +40,7 @@ def test_the_service_manager_is_told_of_every_turn(daemon: "Daemon", notices: so
     assert daemon.ended(15.0) == 0
 
 
-def test_the_token_may_come_as_a_credential(daemon: "Daemon", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_may_come_as_a_credential(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "token").write_text("AI-sandbox\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))

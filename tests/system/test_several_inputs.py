@@ -4,14 +4,14 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 DANCE: dict[str, Any] = {
     "workflow_id": "88",
@@ -25,19 +25,19 @@ DANCE: dict[str, Any] = {
 
 
 @pytest.fixture
-def dancing(daemon: "Daemon") -> "Daemon":
+def dancing(daemon: Daemon) -> Daemon:
     """The daemon, whose one route needs a picture and a video."""
     daemon.route(**DANCE)
     return daemon
 
 
-def waiting(daemon: "Daemon") -> dict[str, str]:
+def waiting(daemon: Daemon) -> dict[str, str]:
     """What `jobs --json` says of the jobs that lack something, by the path of what has come."""
     return {row["source"]: row["error"] for row in daemon.rows() if row["state"] == "queued" and row["error"]}
 
 
 def test_partners_in_any_order_make_one_job_and_what_is_missing_is_told_also_after_a_restart(
-    platform: "Platform", dancing: "Daemon", share: "Share"
+    platform: Platform, dancing: Daemon, share: Share
 ) -> None:
     dancing.start()
     picture, other_video = share.drop("clip.jpg"), share.drop("sub/other.mp4")
@@ -69,7 +69,7 @@ def test_partners_in_any_order_make_one_job_and_what_is_missing_is_told_also_aft
 
 
 def test_two_pictures_and_one_video_of_one_stem_fail_with_a_sentence_and_nothing_is_sent(
-    platform: "Platform", dancing: "Daemon", share: "Share"
+    platform: Platform, dancing: Daemon, share: Share
 ) -> None:
     dropped = {name: share.drop(name) for name in ("clip.jpg", "clip.png", "clip.mp4")}
     assert dancing.once() == 3
@@ -83,7 +83,7 @@ def test_two_pictures_and_one_video_of_one_stem_fail_with_a_sentence_and_nothing
 
 
 def test_a_bundle_whose_partner_never_comes_fails_naming_it_and_is_a_fresh_try_when_moved_back_with_it(
-    platform: "Platform", dancing: "Daemon", share: "Share"
+    platform: Platform, dancing: Daemon, share: Share
 ) -> None:
     dancing.route(bundle_timeout="2s")
     dancing.start()
@@ -105,7 +105,7 @@ def test_a_bundle_whose_partner_never_comes_fails_naming_it_and_is_a_fresh_try_w
 
 
 def test_an_optional_mask_is_sent_where_it_is_there_and_a_constant_file_with_every_job(
-    platform: "Platform", daemon: "Daemon", share: "Share", tmp_path: Path
+    platform: Platform, daemon: Daemon, share: Share, tmp_path: Path
 ) -> None:
     style = share.picture()
     (tmp_path / "style.png").write_bytes(style)
@@ -139,7 +139,7 @@ def test_an_optional_mask_is_sent_where_it_is_there_and_a_constant_file_with_eve
 
 
 def test_a_folder_with_sub_folders_is_one_job_that_counts_when_all_below_it_stands_still_and_moves_as_a_folder(
-    platform: "Platform", dancing: "Daemon", share: "Share"
+    platform: Platform, dancing: Daemon, share: Share
 ) -> None:
     dancing.route(bundle="folder")
     dancing.start()
@@ -169,7 +169,7 @@ def test_a_folder_with_sub_folders_is_one_job_that_counts_when_all_below_it_stan
 
 
 def test_a_run_once_ends_with_3_when_only_an_incomplete_bundle_is_left_and_the_next_one_completes_it(
-    platform: "Platform", dancing: "Daemon", share: "Share"
+    platform: Platform, dancing: Daemon, share: Share
 ) -> None:
     share.drop("lonely.jpg")
     share.drop("whole.jpg"), share.drop("whole.mp4")

@@ -1,20 +1,19 @@
 """A share that goes away: nothing is done to what lies in its place, everything goes on when it is back."""
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (4.0, 4.0)}], indirect=True)
 @pytest.mark.parametrize("left", [(), ("inbox",), ("inbox", "outbox", "done", "failed")])
 def test_an_empty_folder_in_the_shares_place_is_left_alone_until_the_share_is_back(
-    platform: "Platform", daemon: "Daemon", share: "Share", left: tuple[str, ...]
+    platform: Platform, daemon: Daemon, share: Share, left: tuple[str, ...]
 ) -> None:
     daemon.start()
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(3)}
@@ -44,9 +43,7 @@ def test_an_empty_folder_in_the_shares_place_is_left_alone_until_the_share_is_ba
     daemon.stop()
 
 
-def test_a_share_that_is_offline_at_the_start_is_waited_for(
-    platform: "Platform", daemon: "Daemon", share: "Share"
-) -> None:
+def test_a_share_that_is_offline_at_the_start_is_waited_for(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.start()
     dropped = {"a.png": share.drop("a.png")}
     daemon.wait_at_rest(done=1)

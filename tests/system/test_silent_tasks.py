@@ -1,18 +1,17 @@
 """A task that says nothing new, and a job that nobody wants any more."""
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
 
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
-
 
 def test_a_task_that_says_nothing_new_is_held_and_release_asks_after_it_again(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(silence="2s")
     platform.faults({"call": "poll", "do": "status", "status": 502})
@@ -27,7 +26,7 @@ def test_a_task_that_says_nothing_new_is_held_and_release_asks_after_it_again(
 
 
 def test_a_stuck_task_is_held_and_can_be_cancelled_then_its_source_is_told_of(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(silence="1500ms")
     platform.faults({"call": "run", "do": "stuck"})
@@ -46,9 +45,7 @@ def test_a_stuck_task_is_held_and_can_be_cancelled_then_its_source_is_told_of(
 
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (6.0, 6.0)}], indirect=True)
-def test_a_running_job_that_is_cancelled_is_not_delivered(
-    platform: "Platform", daemon: "Daemon", share: "Share"
-) -> None:
+def test_a_running_job_that_is_cancelled_is_not_delivered(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.start()
     data = share.drop("unwanted.png")
     [job] = daemon.wait_for(State.SUBMITTED)

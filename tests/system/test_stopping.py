@@ -2,17 +2,16 @@
 
 import signal
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
 
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
-
-def stop_in_time(daemon: "Daemon") -> None:
+def stop_in_time(daemon: Daemon) -> None:
     daemon.stop()
     told, over = (daemon.events(event)[-1]["ts"] for event in ("service_stopping", "service_stopped"))
     # By its own log: what a busy machine takes to put a process away is not the daemon's.
@@ -20,7 +19,7 @@ def stop_in_time(daemon: "Daemon") -> None:
 
 
 def test_asked_to_end_during_an_upload_it_ends_in_time_and_nothing_is_lost_or_doubled(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     # The platform does not read, so the upload cannot go on: the worst moment to be asked.
     platform.faults({"call": "run", "do": "slow", "seconds": 30.0, "count": 1})
@@ -40,7 +39,7 @@ def test_asked_to_end_during_an_upload_it_ends_in_time_and_nothing_is_lost_or_do
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (1.5, 3.0)}], indirect=True)
 def test_asked_to_end_while_much_is_going_on_it_ends_in_time_and_goes_on_after_the_restart(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     platform.faults({"call": "view", "do": "slow", "seconds": 1.0, "every": 2})
     dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(12)}
@@ -55,9 +54,7 @@ def test_asked_to_end_while_much_is_going_on_it_ends_in_time_and_goes_on_after_t
     daemon.stop()
 
 
-def test_broken_settings_are_reported_and_the_old_ones_stay(
-    platform: "Platform", daemon: "Daemon", share: "Share"
-) -> None:
+def test_broken_settings_are_reported_and_the_old_ones_stay(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.start()
     good = daemon.settings_file.read_text()
     daemon.settings_file.write_text(f"{good}\n[platform\nbase_url = 7")
@@ -72,7 +69,7 @@ def test_broken_settings_are_reported_and_the_old_ones_stay(
     share.check_delivered(platform, dropped)
 
 
-def test_new_settings_hold_from_the_signal_on(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_new_settings_hold_from_the_signal_on(platform: Platform, daemon: Daemon, share: Share) -> None:
     daemon.start()
     daemon.route(output_name="{stem} of {route}", params={"prompt": "watercolour"})
     daemon.reload()
@@ -82,7 +79,7 @@ def test_new_settings_hold_from_the_signal_on(platform: "Platform", daemon: "Dae
     assert platform.task(data)["fields"]["prompt"] == "watercolour"
 
 
-def test_a_second_daemon_on_one_state_folder_is_refused(daemon: "Daemon") -> None:
+def test_a_second_daemon_on_one_state_folder_is_refused(daemon: Daemon) -> None:
     daemon.start()
     second = daemon.run("run")
     assert second.returncode == 1

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.sandbox import GRAPHS
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 CHINESE = "一只橘猫坐在窗台上,窗外下着雨,水彩画风格,柔和的光线"
 READABLE = {
@@ -26,7 +26,7 @@ UNREADABLE = {
 
 
 def test_a_text_alone_is_rendered_whatever_its_encoding_and_refused_with_a_sentence_where_nobody_can_tell(
-    platform: "Platform", daemon: "Daemon", share: "Share"
+    platform: Platform, daemon: Daemon, share: Share
 ) -> None:
     daemon.route(workflow_id="text", inputs={"prompt": "text"}, params={"seed": 4})
     for name, (data, _) in {**READABLE, **UNREADABLE}.items():
@@ -53,7 +53,7 @@ def test_a_text_alone_is_rendered_whatever_its_encoding_and_refused_with_a_sente
         assert (share.failed / name).read_bytes() == data
 
 
-def test_a_text_and_the_picture_of_its_name_are_one_job(platform: "Platform", daemon: "Daemon", share: "Share") -> None:
+def test_a_text_and_the_picture_of_its_name_are_one_job(platform: Platform, daemon: Daemon, share: Share) -> None:
     inputs = {"input_image": "image", "prompt": {"media": "text", "optional": True}}
     daemon.route(inputs=inputs, params={"seed": 1})
     share.drop("cat.txt", "水墨".encode())
@@ -69,7 +69,7 @@ def test_a_text_and_the_picture_of_its_name_are_one_job(platform: "Platform", da
 
 
 def test_a_text_is_set_in_a_graph_and_asked_of_a_model(
-    platform: "Platform", daemon: "Daemon", share: "Share", new_share: "Callable[[str], Share]"
+    platform: Platform, daemon: Daemon, share: Share, new_share: Callable[[str], Share]
 ) -> None:
     (daemon.home / "poster.json").write_text(json.dumps(GRAPHS["poster"], ensure_ascii=False))
     model = new_share("model")

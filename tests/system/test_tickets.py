@@ -2,14 +2,14 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from tests.rig.daemon import Daemon
+from tests.rig.platform import Platform
+from tests.rig.share import Share
 
 from renderdrop.model.lifecycle import State
-
-if TYPE_CHECKING:
-    from tests.system.conftest import Daemon, Platform, Share
 
 RESTYLE: dict[str, Any] = {
     "params": {"prompt": "oil painting", "strength": 0.5, "seed": 1},
@@ -18,14 +18,14 @@ RESTYLE: dict[str, Any] = {
 
 
 @pytest.fixture
-def restyle(daemon: "Daemon") -> "Daemon":
+def restyle(daemon: Daemon) -> Daemon:
     """The daemon, whose one route has parameters of each type."""
     daemon.route(**RESTYLE)
     return daemon
 
 
 def test_tickets_that_come_before_or_seconds_after_their_files_reach_the_platform_and_go_along_to_done(
-    platform: "Platform", restyle: "Daemon", share: "Share"
+    platform: Platform, restyle: Daemon, share: Share
 ) -> None:
     restyle.configure("intake", ticket_wait="5s")
     restyle.start()
@@ -55,7 +55,7 @@ def test_tickets_that_come_before_or_seconds_after_their_files_reach_the_platfor
 
 
 def test_a_ticket_goes_before_a_batch_ticket_the_nearest_batch_before_the_others_and_all_before_the_route(
-    platform: "Platform", restyle: "Daemon", share: "Share"
+    platform: Platform, restyle: Daemon, share: Share
 ) -> None:
     share.drop("night/_batch.job.toml", b'version_id = "6"\n[params]\nprompt = "watercolour"\nseed = 7\n')
     share.drop("night/deep/_batch.job.json", b'{"params": {"seed": 8}}')
@@ -78,7 +78,7 @@ def test_a_ticket_goes_before_a_batch_ticket_the_nearest_batch_before_the_others
     assert share.files(share.done).keys() == {*wanted, "night/deep/own.png.job.toml"}
 
 
-def test_files_are_sent_in_the_order_of_their_priority(platform: "Platform", restyle: "Daemon", share: "Share") -> None:
+def test_files_are_sent_in_the_order_of_their_priority(platform: Platform, restyle: Daemon, share: Share) -> None:
     restyle.configure("daemon", uploads=1)
     share.drop("late/_batch.job.toml", b"priority = -10\n")
     share.drop("urgent.png.job.toml", b"priority = 10\n")
@@ -105,7 +105,7 @@ BAD: dict[str, tuple[bytes, list[str]]] = {
 
 
 def test_a_wrong_ticket_fails_its_own_file_with_the_key_named_and_lies_beside_it(
-    platform: "Platform", restyle: "Daemon", share: "Share"
+    platform: Platform, restyle: Daemon, share: Share
 ) -> None:
     sources = {ticket: ticket.rpartition(".job.")[0] for ticket in BAD}
     for ticket, (data, _) in BAD.items():
@@ -131,7 +131,7 @@ def test_a_wrong_ticket_fails_its_own_file_with_the_key_named_and_lies_beside_it
 
 @pytest.mark.parametrize("platform", [{"render_seconds": (5.0, 5.0)}], indirect=True)
 def test_a_ticket_that_comes_too_late_or_has_no_file_is_told_in_failed(
-    platform: "Platform", restyle: "Daemon", share: "Share"
+    platform: Platform, restyle: Daemon, share: Share
 ) -> None:
     restyle.route(bundle_timeout="2s")
     restyle.start()
@@ -150,7 +150,7 @@ def test_a_ticket_that_comes_too_late_or_has_no_file_is_told_in_failed(
 
 
 def test_a_ticket_inside_a_folder_bundle_counts_for_it_and_moves_with_the_folder(
-    platform: "Platform", restyle: "Daemon", share: "Share"
+    platform: Platform, restyle: Daemon, share: Share
 ) -> None:
     inputs = {"input_image": "image", "style": {"media": "image", "suffix": "_style"}}
     restyle.route(bundle="folder", workflow_id="styled", inputs=inputs)
