@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection
+from tests.rig import forks
 
 from renderdrop.ledger import engine, moves
 from renderdrop.ledger.adopt import adopt
@@ -51,17 +51,10 @@ def call(environ: dict[str, str], tmp_path: Path) -> Call:
 
     async def run(*argv: str | Path, cwd: Path = tmp_path, **variables: str | None) -> Ended:
         env = {key: value for key, value in {**environ, **variables}.items() if value is not None}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "renderdrop", *map(str, argv), cwd=cwd, env=env, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        ended = await asyncio.to_thread(
+            forks.run, [*forks.PROGRAM, *map(str, argv)], env=env, cwd=cwd, timeout=60
         )  # fmt: skip
-        try:
-            out, err = await asyncio.wait_for(process.communicate(), 60)
-        except TimeoutError:
-            process.kill()
-            raise
-        assert process.returncode is not None
-        return Ended(process.returncode, out.decode(), err.decode())
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     return run
 

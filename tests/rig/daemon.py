@@ -8,13 +8,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
+from tests.rig import forks
 from tests.rig.platform import DEADLINE
 from tests.rig.share import Share
 
@@ -37,7 +37,7 @@ class Daemon:
         self.state_dir = home / "state"
         self.settings_file = home / "renderdrop.toml"
         self.log_file = home / "daemon.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: forks.Process | None = None
         self.environ: dict[str, str] = {}
         """What its environment has beside the test's own."""
         self._tables: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ class Daemon:
     def launch(self, *options: str) -> None:
         """Start it without waiting."""
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(self._argv("run", *options), stdout=log, stderr=log, env=self._environ())
+            self.process = forks.start(self._argv("run", *options), stdout=log, stderr=log, env=self._environ())
 
     def once(self) -> int:
         """`run --once` to its end; returns the exit code."""
@@ -126,9 +126,7 @@ class Daemon:
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """A command beside it, to its end."""
-        return subprocess.run(
-            self._argv(*command), env=self._environ(), capture_output=True, text=True, timeout=DEADLINE
-        )
+        return forks.run(self._argv(*command), env=self._environ(), timeout=DEADLINE)
 
     def wait(self, holds: Callable[[], T], what: str, within: float = DEADLINE) -> T:
         """Wait until something holds; returns it. Fails after `within` seconds, or at once if the daemon died."""
@@ -202,7 +200,7 @@ class Daemon:
             self.process.wait()
 
     def _argv(self, command: str, *options: str) -> list[str]:
-        return [sys.executable, "-m", "renderdrop", command, "-c", str(self.settings_file), *options]
+        return [*forks.PROGRAM, command, "-c", str(self.settings_file), *options]
 
     def _environ(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RENDERDROP_")}
