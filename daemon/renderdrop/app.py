@@ -5,6 +5,7 @@ clean end. No decision about a job is made here.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,21 +27,22 @@ from renderdrop.dispatch.publish import Publisher
 from renderdrop.dispatch.same import Same
 from renderdrop.dispatch.submit import Submit
 from renderdrop.intake.intake import Intake, Pace
-from renderdrop.ledger import moves, queries
+from renderdrop.ledger import failpoints, moves, queries
 from renderdrop.ledger.engine import ledger_path
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.errors import BrokenSettings, Fault, LedgerBroken, PlatformDown, Refused, Temporary
 from renderdrop.model.job import Job
 from renderdrop.model.lifecycle import State
 from renderdrop.platform.client import Client
-from renderdrop.runtime import recovery, systemd
+from renderdrop.runtime import logs, recovery, systemd
 from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.pulse import Pulse
 from renderdrop.runtime.schedule import Schedule
 from renderdrop.runtime.tasks import Tasks
-from renderdrop.runtime.troubles import CALLS, Troubles
+from renderdrop.runtime.troubles import CALLS, LEDGER, Troubles
 from renderdrop.settings import Loaded
 from renderdrop.share.ignore import Ignore
 from renderdrop.tracking.track import POLL, Track
@@ -49,9 +51,14 @@ log = structlog.get_logger()
 
 _END_WITHIN: Final = 6.0
 """Seconds that work under way has to come to its end by itself; DESIGN 6 allows ten for all of it."""
+_FULL: Final = (
+    "the disk of the state folder is full: no file is taken and nothing is submitted, what runs goes on; free some "
+    "space, the rest goes on by itself"
+)
 _FIRST_LOOK: Final = 5.0
 """Seconds that "ready" waits at most until every inbox was opened or found offline."""
-_THREADS: Final = 48
+_THREADS: Final = 16
+"""For what is no share's: settings, names of hosts, object stores."""
 _FILING: Final = 4
 """Sources archived at once: renames, and rarely a copy."""
 
@@ -68,6 +75,7 @@ class App:
         self._broken: LedgerBroken | None = None
         self.clock = clock = Clock()
         self.tasks = tasks = Tasks()
+        self.disks = Disks()
         self.schedule = Schedule(clock)
         settings = loaded.settings
         self.client = Client(settings.platform.base_url, loaded.token)
@@ -78,29 +86,29 @@ class App:
         self._apply(loaded)
 
     def _wire(self, tasks: Tasks, clock: Clock) -> None:
-        ledger, troubles = self._ledger, self.troubles
+        ledger, troubles, disks = self._ledger, self.troubles, self.disks
         settings = self._loaded.settings.daemon
         self.uploading = Hands(settings.uploads, tasks, clock, "submit")
         self.downloading = Hands(settings.downloads, tasks, clock, "deliver")
         self.filing = Hands(_FILING, tasks, clock, "file")
         wake = _Wake()
-        self.intake = Intake(ledger, clock, troubles, tasks, wake.accepted)
+        self.intake = Intake(ledger, clock, troubles, tasks, disks, wake.accepted)
         self.publisher = Publisher(ledger)
-        graphs = Graphs()
+        graphs = Graphs(disks)
         kinds = Kinds(self.client, ledger, clock, graphs, self.publisher)
         self.submit = Submit(
             kinds, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file
         )  # fmt: skip
         self.dispatch = Dispatch(
-            ledger, clock, troubles, self.farm, Same(ledger, graphs), self.submit, self.uploading, wake.take_up,
-            wake.deliver, wake.file,
+            ledger, clock, troubles, self.farm, Same(ledger, graphs, disks), self.submit, self.uploading, disks,
+            wake.take_up, wake.deliver, wake.file,
         )  # fmt: skip
         self.track = Track(
             self.client, ledger, clock, troubles, self.budget, tasks, wake.deliver, wake.dispatch, wake.file
         )  # fmt: skip
         self.fetch = Fetch(self.client, clock)
-        self.deliver = Deliver(ledger, clock, troubles, self.fetch, self.downloading, wake.file)
-        self.file_away = FileAway(ledger, clock, troubles, self.filing)
+        self.deliver = Deliver(ledger, clock, troubles, self.fetch, self.downloading, disks, wake.file)
+        self.file_away = FileAway(ledger, clock, troubles, self.filing, disks)
         wake.pulses = self._pulses = {
             "intake": Pulse(tasks, self.intake.round, "intake"),
             "dispatch": Pulse(tasks, self.dispatch.round, "dispatch"),
@@ -111,6 +119,7 @@ class App:
             "unpublish": Pulse(tasks, self.publisher.round, "unpublish"),
             "probe": Pulse(tasks, self._probe, "probe"),
         }
+        self._reading_again = Pulse(tasks, self._read_again, "reload")
         self.uploading.pulse = self._pulses["dispatch"]
         self.downloading.pulse = self._pulses["deliver"]
         self.filing.pulse = self._pulses["file"]
@@ -130,6 +139,7 @@ class App:
         for stage in (self.dispatch, self.track, self.deliver, self.file_away, self.publisher):
             stage.set_routes(routes)
         self.client.use_token(loaded.token)
+        logs.hide(loaded.token.get_secret_value())
         self.budget.rate = settings.platform.requests_per_second
         self.farm.every = settings.dispatch.status_every
         self.uploading.limit = settings.daemon.uploads
@@ -140,8 +150,8 @@ class App:
         """Work until told to stop; with `once`, until every inbox is dealt with. Returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
-        self._loop.add_signal_handler(signal.SIGHUP, self._read_again)
-        began = self.clock.text()
+        self._loop.add_signal_handler(signal.SIGHUP, self._reading_again.nudge)
+        began = await self._ledger.read(queries.mark)
         log.info(
             "service_starting", version=__version__, settings=str(self._loaded.path), routes=len(self._loaded.routes)
         )
@@ -170,6 +180,15 @@ class App:
         self._broken = broken
         self._loop.call_soon_threadsafe(self._stop.set)
 
+    def ledger_full(self, full: bool) -> None:
+        """From the ledger's thread: its disk is full, or has room again."""
+        self._loop.call_soon_threadsafe(self._tell_full, full)
+
+    def _tell_full(self, full: bool) -> None:
+        systemd.status(_FULL if full else "working")
+        told = self.troubles.tell("daemon", LEDGER, _FULL) if full else self.troubles.end("daemon", LEDGER)
+        self.tasks.start(told, "ledger full")
+
     def _start_ticks(self) -> None:
         pulses = self._pulses
         for name, seconds in (
@@ -186,11 +205,12 @@ class App:
     async def _recover(self) -> None:
         """Sort what the last end left half done; the stages find everything else in the ledger by themselves."""
         routes = {route.name: route for route in self._loaded.routes}
-        await self._ledger.write(moves.end_trouble)
+        await self._ledger.write(moves.end_trouble, point="start")
         for job in await self._ledger.read(queries.submitting):
             route = routes.get(job.route)
             verdict = recovery.after_crash(job, route.on_unknown_submit if route is not None else "hold")
-            await self._ledger.write(partial(_settle, job=job, verdict=verdict, at=self.clock.text()))
+            settle = partial(_settle, job=job, verdict=verdict, at=self.clock.text())
+            await self._ledger.write(settle, point="recovered")
             log.warning("job_recovered", job=job.id, route=job.route, state=verdict.to, reason=verdict.sentence)
 
     async def _probe(self) -> None:
@@ -206,13 +226,15 @@ class App:
             return
         except Refused:
             pass  # it speaks to us again; what it says is for others
+        else:
+            self.track.status_answered()
         for calls in due:
             await self.troubles.end("platform", calls)
 
-    def _read_again(self) -> None:
+    async def _read_again(self) -> None:
         systemd.reloading()
         try:
-            loaded = self._reload()
+            loaded = await asyncio.to_thread(self._reload)  # it asks the disk, which may hang
         except BrokenSettings as broken:
             for problem in broken.problems:
                 log.error("settings_broken", key=problem.key, reason=problem.message)
@@ -253,7 +275,7 @@ class App:
             for job in left
         )
 
-    async def _verdict(self, began: str) -> int:
+    async def _verdict(self, began: int) -> int:
         """0 when all went well, 3 when something failed, is held or had to be left."""
         ended = await self._ledger.read(lambda c: queries.ended_since(c, began))
         left = await self._ledger.read(queries.unfinished)
@@ -268,11 +290,13 @@ class App:
             self.dispatch, self.submit, self.track, self.fetch, self.deliver, self.file_away, self.publisher,
         ):  # fmt: skip
             stage.stopped = True
-        for pulse in self._pulses.values():
+        for pulse in (*self._pulses.values(), self._reading_again):
             pulse.stopped = True
         self.tasks.abandon(POLL)
+        self.disks.hurry()
         late = await self.tasks.stop(_END_WITHIN)
         await self.client.close()
+        self.disks.end()
         log.info("service_stopped", abandoned=late)
 
 
@@ -318,10 +342,17 @@ class _Wake:
             pulse.nudge()
 
 
+class _Threads(ThreadPoolExecutor):
+    """Threads for whose end nobody waits: a server that does not answer must not hold up the daemon's."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
+
+
 async def serve(
     loaded: Loaded, reload: Callable[[], Loaded], *, once: bool = False, ready: Callable[[], None] = lambda: None
 ) -> int:
-    """Open the ledger and run the daemon on it; returns the exit code. Raises LedgerBroken."""
+    """Open the ledger and run the daemon on it; returns the exit code. Raises LedgerBroken, BrokenSettings."""
     path = ledger_path(loaded.state_dir)
     app: App | None = None
 
@@ -329,11 +360,23 @@ async def serve(
         if app is not None:
             app.ledger_broke(broken)
 
-    # A disk that hangs keeps its threads; there must be enough for the others.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="disk"))
-    ledger = Ledger(path, broke)
+    def full(is_full: bool) -> None:
+        if app is not None:
+            app.ledger_full(is_full)
+
+    asyncio.get_running_loop().set_default_executor(_Threads(_THREADS, thread_name_prefix="work"))
+    failpoint = failpoints.armed(os.environ)
+    if failpoint is not None:
+        log.warning("failpoint_armed", point=failpoint.point, after=failpoint.after)
+    ledger = Ledger(path, broke, failpoint, full)
     try:
         app = App(loaded, ledger, reload)
-        return await app.run(once=once, ready=ready)
+        code = await app.run(once=once, ready=ready)
     finally:
         ledger.close()
+    if ledger.unwritten:
+        raise LedgerBroken(
+            f"the disk of the state folder is full, and {ledger.unwritten} last steps of jobs could not be written "
+            "down. Free some space before the next start: it finds out what became of them, or asks"
+        )
+    return code

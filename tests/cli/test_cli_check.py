@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from renderdrop.cli.check import _hardlinks
 from renderdrop.ledger import moves
 from renderdrop.sandbox import GRAPHS, Sandbox
 
@@ -101,7 +102,7 @@ async def test_a_missing_folder_is_no_fault_where_the_share_was_seen_before(call
     desk.write(top="")
     inbox = desk.home / "inbox"
     with desk.ledger() as conn:
-        moves.see_share(conn, str(inbox), desk.at())
+        moves.see_folder(conn, str(inbox), desk.at())
     desk.home.rename(desk.folder / "unmounted")
     assert (await call("check", "--offline", "-c", desk.config)).code == 0
     explained = await call("explain", inbox / "a.png", "-c", desk.config)
@@ -172,3 +173,14 @@ async def test_a_graph_in_the_editors_format_is_a_problem_with_the_way_out(call:
     ended = await call("jobs", "-c", desk.config)
     assert ended.code == 78
     assert "Export (API)" in ended.err
+
+
+@pytest.mark.parametrize(("said", "warned"), [("0\n", True), ("1\n", False), (None, False)])
+def test_a_kernel_that_lets_anybody_link_files_of_others_is_warned_of(
+    said: str | None, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "protected_hardlinks"
+    if said is not None:
+        told.write_text(said)
+    monkeypatch.setattr("renderdrop.cli.check._HARDLINKS", told)
+    assert [problem.key for problem in _hardlinks()] == ["fs.protected_hardlinks"] * warned

@@ -362,7 +362,7 @@ async def test_a_file_that_waits_for_its_partners_is_left_to_them(call: "Call", 
 async def test_a_share_that_is_offline_is_told_and_nothing_is_made(call: "Call", desk: "Desk") -> None:
     path = delivered(desk)
     with desk.ledger() as conn:
-        moves.see_share(conn, str(desk.home / "inbox"), desk.at())
+        moves.see_folder(conn, str(desk.home / "inbox"), desk.at())
     ended = await call("rerun", path, "-c", desk.config)
     assert ended.code == 1
     assert "inbox" in ended.err

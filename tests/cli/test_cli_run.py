@@ -39,7 +39,7 @@ async def test_once_delivers_what_is_there_and_ends_with_a_summary(
     events = [json.loads(line) for line in ended.err.splitlines()]
     assert {"service_ready", "job_delivered", "service_stopped"} <= {event["event"] for event in events}
     assert (desk.home / "outbox/肖像.json").is_file()
-    assert sorted(p.name for p in (desk.home / "done").iterdir()) == ["a.png", "肖像.PNG"]
+    assert sorted(p.name for p in (desk.home / "done").glob("[!.]*")) == ["a.png", "肖像.PNG"]
     rows = json.loads((await call("jobs", "--json", "-c", desk.config)).out)
     assert {(row["state"], *row["outputs"]) for row in rows} == {("delivered", "a.png"), ("delivered", "肖像.png")}
     assert "AI-sandbox" not in ended.err

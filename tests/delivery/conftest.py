@@ -21,6 +21,7 @@ from renderdrop.delivery.fetch import Fetch, Fetched
 from renderdrop.delivery.file_away import FileAway
 from renderdrop.ledger import moves
 from renderdrop.ledger.adopt import adopt
+from renderdrop.ledger.failpoints import Point
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.arrival import Arrival
 from renderdrop.model.errors import Fault
@@ -29,6 +30,7 @@ from renderdrop.model.job import Job, Outcome, Output, Role, Source
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.model.wishes import MATRIX, Wishes, label
+from renderdrop.runtime.disk import Disk, Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import Troubles
@@ -75,11 +77,11 @@ class Power:
         return done
 
     def writing(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def done(ledger: Ledger, deed: Callable[[Connection], Any]) -> Any:
+        async def done(ledger: Ledger, deed: Callable[[Connection], Any], *, point: Point) -> Any:
             now = self.step()
             if now and not self.after:
                 raise Crash
-            result = await write(ledger, deed)
+            result = await write(ledger, deed, point=point)
             if now:
                 raise Crash
             return result
@@ -99,16 +101,20 @@ class Fetching:
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
+        self.gains = False
         self.fetched: list[int] = []
         self.stopped = False
 
-    async def output(self, output: Output, path: Path, cap: int) -> Fetched:
+    async def output(self, disk: Disk, output: Output, path: Path, cap: int) -> Fetched:
         if self.fault is not None:
             raise self.fault
         self.fetched.append(output.position)
         data = House.rendered(output)
         await asyncio.to_thread(path.write_bytes, data)
         return Fetched(len(data), hashlib.sha256(data).hexdigest(), "image/png")
+
+    def has_gained(self, folder: Path) -> bool:
+        return self.gains
 
     def forget(self, folder: Path) -> None:
         pass
@@ -130,12 +136,13 @@ class House:
 
     def again(self) -> None:
         self.troubles = Troubles(self.books.ledger, self.clock)
-        hands = Hands(4, self.tasks, self.clock, "deliver")
+        hands, disks = Hands(4, self.tasks, self.clock, "deliver"), Disks()
         self.deliver = Deliver(
-            self.books.ledger, self.clock, self.troubles, cast(Fetch, self.fetch), hands, lambda: self.ended.append(1)
-        )
+            self.books.ledger, self.clock, self.troubles, cast(Fetch, self.fetch), hands, disks,
+            lambda: self.ended.append(1),
+        )  # fmt: skip
         filing = Hands(4, self.tasks, self.clock, "file")
-        self.file_away = FileAway(self.books.ledger, self.clock, self.troubles, filing)
+        self.file_away = FileAway(self.books.ledger, self.clock, self.troubles, filing, disks)
         for stage in (self.deliver, self.file_away):
             stage.set_routes(self.routes)
 

@@ -19,7 +19,7 @@ from renderdrop.model.job import Job, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Input, Route
 from renderdrop.share import move as move_module
-from renderdrop.share.marker import Folders, prepare
+from renderdrop.share.marker import MARKER, Folders, prepare
 from renderdrop.share.publish import archive
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ def elsewhere(route: Route) -> Iterator[Route]:
     with tempfile.TemporaryDirectory(dir=memory) as found:
         (Path(found) / "done").mkdir()
         (Path(found) / "failed").mkdir()
+        for name in ("done", "failed"):
+            (Path(found) / name / MARKER).touch()
         yield replace(route, done=Path(found) / "done", failed=Path(found) / "failed")
 
 

@@ -16,6 +16,7 @@ from renderdrop.model.errors import ShareOffline
 from renderdrop.model.job import Job, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
+from renderdrop.runtime.disk import Disk
 from renderdrop.share.publish import archive, publish
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ async def test_a_source_that_somebody_took_is_gone_for_all_of_its_jobs(house: Ho
 async def test_jobs_of_one_source_are_filed_one_after_the_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way, most = 0, 0
 
-    async def slowly(deed: Callable[..., Any], *args: Any) -> Any:
+    async def slowly(disk: Disk, deed: Callable[..., Any], *args: Any, **__: Any) -> Any:
         nonlocal under_way, most
         if deed is not archive:
             return deed(*args)
@@ -184,7 +185,7 @@ async def test_jobs_of_one_source_are_filed_one_after_the_other(house: House, mo
         under_way -= 1
         return deed(*args)
 
-    monkeypatch.setattr(file_away_module.asyncio, "to_thread", slowly)  # type: ignore[attr-defined]
+    monkeypatch.setattr(Disk, "__call__", slowly)
     await house.arrive("a.png", states=[BAD] * 4)
     await house.rounds(2)
     assert most == 1

@@ -232,7 +232,7 @@ URLS: list[tuple[str, str | None, str]] = [
     ("https://h/", "application/octet-stream", ""),
     ("https://h/api/view?filename=../../etc/cron.d/x", "image/png", ".png"),
     ("https://h/api/view?filename=a.p/../n", "image/png", ".png"),
-    ("https://h/api/view?filename=a.png%00.sh", "image/png", ".sh"),
+    ("https://h/api/view?filename=a.png%00.sh", "image/png", ".png"),
     ("https://h/api/view?filename=a.pn%0Ag", "image/png", ".png"),
     ("https://h/api/view?filename=a.%2Fb", "image/png", ".png"),
     ("https://h/api/view?filename=a.x%5Cy", "image/png", ".png"),

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from renderdrop.delivery.file_away import sentence
 from renderdrop.model.job import Job, Source, Times
 from renderdrop.model.lifecycle import State
+from renderdrop.model.notice import sentence
 
 JOB = Job(
     id="01kabcdefghjkmnp", route="portrait", kind="app", state=State.FAILED, priority=0, attempts=1, workflow_id="1",

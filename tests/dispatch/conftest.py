@@ -31,6 +31,7 @@ from renderdrop.model.route import Route
 from renderdrop.model.wishes import Wishes
 from renderdrop.platform import apps, models
 from renderdrop.platform.client import Client
+from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import Troubles
@@ -69,6 +70,9 @@ class AnyCluster:
     def leave_alone(self, cluster: str) -> None:
         pass
 
+    async def is_astray(self) -> bool:
+        return False
+
 
 class Yard:
     """Dispatch on `route`, on a platform that accepts everything unless `answers` says otherwise."""
@@ -91,10 +95,10 @@ class Yard:
         self.route = route
         ledger, clock = self.books.ledger, self.clock
         self.troubles = Troubles(ledger, clock)
-        self.hands = Hands(4, self.tasks, clock, "submit")
+        self.hands, disks = Hands(4, self.tasks, clock, "submit"), Disks()
         self.publisher = Publisher(ledger)
-        graphs = Graphs()
-        self.same = Same(ledger, graphs)
+        graphs = Graphs(disks)
+        self.same = Same(ledger, graphs, disks)
         farm = cast(Farm, self.farm)
         kinds = Kinds(self.client, ledger, clock, graphs, self.publisher)
         self.submit = Submit(
@@ -102,7 +106,7 @@ class Yard:
             lambda: self.woken.append("ended"),
         )  # fmt: skip
         self.dispatch = Dispatch(
-            ledger, clock, self.troubles, farm, self.same, self.submit, self.hands,
+            ledger, clock, self.troubles, farm, self.same, self.submit, self.hands, disks,
             lambda: self.woken.append("submitted"), lambda: self.woken.append("shared"),
             lambda: self.woken.append("ended"),
         )  # fmt: skip

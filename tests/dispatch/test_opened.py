@@ -17,6 +17,7 @@ from renderdrop.ledger import queries
 from renderdrop.model.errors import Fault, RouteDown, ShareOffline, SourceChanged, SourceGone
 from renderdrop.model.job import Constant, Place
 from renderdrop.model.lifecycle import State
+from renderdrop.runtime.disk import Disk
 from renderdrop.share.source import SourceFile
 
 if TYPE_CHECKING:
@@ -158,13 +159,13 @@ async def test_files_that_cannot_all_be_opened_leave_none_open(
     if harm == "folder":
         path.mkdir()
     with pytest.raises(fault):
-        Opened.of(held.route, job, lambda: False)
+        Opened.of(Disk(), held.route, job, lambda: False)
     assert still_open() == set()
 
 
 async def test_closing_twice_is_as_good_as_once(held: Yard, still_open: Callable[[], set[str]]) -> None:
     job = await held.job(FILES, **REST)
-    with Opened.of(held.route, job, lambda: False) as files:
+    with Opened.of(Disk(), held.route, job, lambda: False) as files:
         assert len(still_open()) == 5
         assert files.being_written() is False
         files.close()
@@ -183,7 +184,7 @@ async def test_a_writer_of_any_source_postpones_the_job(name: str, held: Yard) -
 
 async def test_stopping_abandons_every_file(held: Yard, still_open: Callable[[], set[str]]) -> None:
     job = await held.job(FILES, **REST)
-    with Opened.of(held.route, job, lambda: True) as files, pytest.raises(Stopping):
+    with Opened.of(Disk(), held.route, job, lambda: True) as files, pytest.raises(Stopping):
         await files.check()
     assert still_open() == set()
 

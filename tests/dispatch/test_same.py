@@ -18,6 +18,7 @@ from renderdrop.model.job import Job, Output
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Input, Model, Route
 from renderdrop.model.wishes import MATRIX, RERUN, TICKET, Wishes
+from renderdrop.runtime.disk import Disk
 
 if TYPE_CHECKING:
     from tests.dispatch.conftest import Yard
@@ -30,7 +31,7 @@ def thrifty(yard: Yard) -> Yard:
 
 
 async def fingerprint(yard: Yard, route: Route, job: Job) -> str:
-    with Opened.of(route, job, lambda: False) as files:
+    with Opened.of(Disk(), route, job, lambda: False) as files:
         return await yard.same.fingerprint(route, job, files)
 
 

@@ -35,6 +35,7 @@ from renderdrop.model.route import Route
 from renderdrop.platform import apps
 from renderdrop.platform.answers import Nonsense, OwnError
 from renderdrop.platform.client import Client
+from renderdrop.runtime.disk import Disk, Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import SUBMISSIONS, Troubles
@@ -54,19 +55,24 @@ class Sent:
         self.rested: list[str] = []
         self.woken: list[str] = []
         self.requests = 0
+        self.astray = False
+        """Not even the clusters can be asked for."""
         self.troubles = Troubles(books.ledger, clock)
         self.hands = Hands(4, Tasks(), clock, "submit")
         client = Client("http://127.0.0.1:1", SecretStr("AI-x"))
         farm = cast(Farm, self)
         self.submit = Submit(
-            Kinds(client, books.ledger, clock, Graphs(), Publisher(books.ledger)), books.ledger, clock, self.troubles,
-            farm, self.hands,
+            Kinds(client, books.ledger, clock, Graphs(Disks()), Publisher(books.ledger)), books.ledger, clock,
+            self.troubles, farm, self.hands,
             lambda: self.woken.append("submitted"), lambda: self.woken.append("ended"),
         )  # fmt: skip
         monkeypatch.setattr(apps, "run", self.run)
 
     def leave_alone(self, cluster: str) -> None:
         self.rested.append(cluster)
+
+    async def is_astray(self) -> bool:
+        return self.astray
 
     async def run(
         self, _: Client, request: apps.Request, before_last: Callable[[], Awaitable[None]], __: datetime
@@ -99,7 +105,7 @@ class Sent:
 
         number = await self.books.ledger.write(begin)
         assert number is not None
-        with Opened.of(home, job, lambda: self.submit.stopped) as files:
+        with Opened.of(Disk(), home, job, lambda: self.submit.stopped) as files:
             await self.submit.send(Errand(home, job, number, "GPU-4090", {}, files))
         return await self.books.see(job)
 
@@ -292,3 +298,19 @@ async def test_a_job_that_only_ever_meets_faults_fails_in_the_end_whoever_else_s
             break
     assert job.state is State.FAILED
     assert 4 < len(job.submissions) < 20
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_platform_that_knows_none_of_its_calls_is_an_address_that_is_wrong_and_burns_nothing(
+    status: int, sent: Sent
+) -> None:
+    job, unknown_call = await sent.job(), Refused(f"the platform answered HTTP {status}", str(status), status)
+    sent.astray = True
+    for _ in range(5):
+        now = await sent.once(job, unknown_call)
+        assert (now.state, now.attempts, now.submissions[-1].outcome) == (State.QUEUED, 0, Outcome.NOT_SENT)
+        trouble = sent.troubles.platform
+        assert trouble is not None
+        assert "base_url" in trouble.sentence
+    sent.astray = False
+    assert (await sent.once(job, unknown_call)).attempts == 1

@@ -14,6 +14,7 @@ import pytest
 from renderdrop.dispatch.upload import CHUNK, Stopping, Upload
 from renderdrop.model.errors import SourceChanged
 from renderdrop.model.route import Route
+from renderdrop.runtime.disk import Disk
 from renderdrop.share.source import open_source
 
 DATA = os.urandom(2 * CHUNK + 17)
@@ -25,7 +26,7 @@ def uploading(root: Path, name: str = "a.png", stopping: list[bool] | None = Non
     if not path.exists():
         path.write_bytes(DATA)
     with open_source(root, name) as file:
-        yield Upload("input_image", name.rpartition("/")[2], file, lambda: bool(stopping))
+        yield Upload("input_image", name.rpartition("/")[2], file, Disk(), lambda: bool(stopping))
 
 
 async def sent(upload: Upload) -> bytes:

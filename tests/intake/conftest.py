@@ -12,7 +12,9 @@ from renderdrop.intake.inbox import Inbox
 from renderdrop.model.job import Job
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
+from renderdrop.runtime.disk import Disks
 from renderdrop.share.ignore import Ignore
+from renderdrop.share.marker import Folders, prepare
 
 if TYPE_CHECKING:
     from tests.conftest import Books, FakeClock
@@ -33,7 +35,7 @@ class Watched:
     def restart(self) -> None:
         """A new process knows nothing but the ledger and the folder."""
         self.inbox = Inbox(
-            self.route, self.books.ledger, self.clock, Ignore(self.ignore), SETTLE, leases=True,
+            self.route, self.books.ledger, self.clock, Disks(), Ignore(self.ignore), SETTLE, leases=True,
             ticket_wait=self.ticket_wait, routes={self.route.name: self.route},
         )  # fmt: skip
 
@@ -78,6 +80,7 @@ def watch(books: Books, clock: FakeClock) -> Watch:
     def make(route: Route, **more: Any) -> Watched:
         for folder in (route.inbox, route.outbox, route.done, route.failed):
             folder.mkdir(parents=True, exist_ok=True)
+        prepare(Folders(route.inbox, route.outbox, route.done, route.failed), seen=False)
         return Watched(books, clock, route, **more)
 
     return make

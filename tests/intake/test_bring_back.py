@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,14 @@ from sqlalchemy import Connection
 from renderdrop.intake.bring_back import bring_back, renamed
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.adopt import adopt
+from renderdrop.model import sidecar
 from renderdrop.model.arrival import Arrival
 from renderdrop.model.job import Job, Place, Role, Source
 from renderdrop.model.lifecycle import State
+from renderdrop.model.notice import sentence
 from renderdrop.model.route import Input, Route
 from renderdrop.model.wishes import Wishes
+from renderdrop.runtime.disk import Disks
 
 if TYPE_CHECKING:
     from tests.conftest import Books
@@ -58,21 +62,22 @@ async def failed(
                 moves.record_source(c, job_id, f.path, place=Place.FAILED, stored=f.path, told=told, filed=True)
 
     await books.ledger.write(deed)
+    job = await books.see(ids[0])
     for path in paths:
-        for tail in (".error.txt", ".error.json"):
-            (route.failed / (path + tail)).write_text("told")
-    return await books.see(ids[0])
+        (route.failed / f"{path}.error.txt").write_text(sentence(job, job.source))
+        (route.failed / f"{path}.error.json").write_bytes(sidecar.write(job, success=False))
+    return job
 
 
 async def retried(watched: Watched, *ids: str) -> None:
     for job_id in ids:
         assert await watched.books.ledger.write(lambda c, j=job_id: moves.retry(c, j, State.FAILED, AT))  # type: ignore[misc]
     routes = {watched.route.name: watched.route}
-    assert await bring_back(watched.route, watched.books.ledger, watched.clock, routes) == len(ids)
+    assert await bring_back(watched.route, watched.books.ledger, watched.clock, Disks(), routes) == len(ids)
 
 
 def files_in(root: Path) -> list[str]:
-    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("[!.]*") if p.is_file())
 
 
 async def test_files_of_all_roles_come_back_and_their_notices_go(dance: Watched) -> None:
@@ -84,6 +89,27 @@ async def test_files_of_all_roles_come_back_and_their_notices_go(dance: Watched)
     assert {(s.place, s.stored, s.told) for s in job.sources} == {(Place.INBOX, None, None)}
     assert job.state is State.QUEUED
     assert await dance.settle() == 0  # they are the open job's
+
+
+async def test_what_merely_bears_a_notices_name_is_somebodys_and_stays(dance: Watched, tmp_path: Path) -> None:
+    await failed(dance, "a.jpg", "a.mp4", "b.jpg", "b.mp4", bundle="a")
+    told, theirs = dance.route.failed, tmp_path / "theirs"
+    theirs.write_text("not ours")
+    with (told / "a.jpg.error.txt").open("a") as notice:
+        notice.write("Mended it, try again. Bo\n")
+    (told / "a.jpg.error.json").write_text('{"schema": "renderdrop/sidecar/1", "job_id": "j1", "status": "fail"}')
+    for name, bring in (("a.mp4.error.txt", os.symlink), ("a.mp4.error.json", os.link)):
+        (told / name).unlink()
+        bring(theirs, told / name)
+    (told / "b.jpg.error.txt").write_bytes((told / "b.mp4.error.txt").read_bytes().replace(b"Job j1", b"Job j2"))
+    (told / "b.mp4.error.txt").unlink()
+    os.mkfifo(told / "b.mp4.error.txt")
+    await retried(dance, "j1")
+    assert sorted(os.listdir(told)) == [
+        "a.jpg.error.json", "a.jpg.error.txt", "a.mp4.error.json", "a.mp4.error.txt", "b.jpg.error.txt",
+        "b.mp4.error.txt",
+    ]  # fmt: skip
+    assert theirs.read_text() == "not ours"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +183,7 @@ async def test_what_the_folder_takes_no_more_fails_where_it_is(watch: Watch, mak
     await retried(watched, "j1")
     job = await watched.one()
     assert (job.state, job.source.place, files_in(watched.root)) == (
-        State.FAILED, Place.FAILED, [".renderdrop"],
+        State.FAILED, Place.FAILED, [],
     )  # fmt: skip
     assert "takes an image" in (job.error or "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,20 @@ async def test_a_clock_set_back_makes_a_bundle_wait_no_longer_than_anew(dance: W
     dance.clock.wall = dance.clock.wall.replace(year=2020)
     assert await dance.settle() == 0
     assert await dance.look(60) == 1
+
+
+@pytest.mark.parametrize("jump", [7200, -7200, -3 * 86400])
+async def test_a_clock_that_is_set_while_a_bundle_waits_makes_it_wait_neither_longer_nor_shorter(
+    dance: Watched, jump: int
+) -> None:
+    dance.drop("clip.jpg")
+    await dance.settle()
+    dance.clock.wall += timedelta(seconds=jump)
+    dance.drop("clip_notes.jpg")  # another one that waits, and has the first looked at again
+    dance.drop("clip.jpg", "another picture")
+    assert await dance.settle() == 0
+    assert await dance.look(40) == 0
+    assert await dance.look(20) == 2
 
 
 async def test_a_partner_still_being_copied_is_not_missing(dance: Watched) -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 from structlog.testing import capture_logs
 
-from renderdrop.delivery.file_away import sentence
 from renderdrop.ledger import moves
 from renderdrop.model import sidecar
 from renderdrop.model.errors import ShareOffline
 from renderdrop.model.job import Place
 from renderdrop.model.lifecycle import State
+from renderdrop.model.notice import sentence
 from renderdrop.model.route import Input, Route
 
 if TYPE_CHECKING:
@@ -201,11 +201,12 @@ async def test_a_source_back_from_failed_is_a_fresh_try_and_its_notices_are_take
             c, failed.id, "a.png", place=Place.FAILED, stored="a-2.png", told="a-2.png", filed=True
         )
     )
-    for name in ("a-2.png.error.txt", "a-2.png.error.json", "other.png.error.txt"):
-        (route.failed / name).write_text("told")
+    for name in ("a-2.png.error.txt", "other.png.error.txt"):
+        (route.failed / name).write_text(sentence(failed, failed.source))
+    (route.failed / "a-2.png.error.json").write_bytes(sidecar.write(failed, success=False))
     watched.drop("a.png")
     assert await watched.settle() == 1
-    assert [p.name for p in route.failed.iterdir()] == ["other.png.error.txt"]
+    assert [p.name for p in route.failed.glob("[!.]*")] == ["other.png.error.txt"]
 
 
 async def test_notices_stay_while_the_failed_source_is_still_there(watched: Watched, route: Route) -> None:
@@ -215,11 +216,12 @@ async def test_notices_stay_while_the_failed_source_is_still_there(watched: Watc
             c, failed.id, "a.png", place=Place.FAILED, stored="a.png", told="a.png", filed=True
         )
     )
-    for name in ("a.png", "a.png.error.txt", "a.png.error.json"):
-        (route.failed / name).write_text("told")
+    for name in ("a.png", "a.png.error.txt"):
+        (route.failed / name).write_text(sentence(failed, failed.source))
+    (route.failed / "a.png.error.json").write_bytes(sidecar.write(failed, success=False))
     watched.drop("a.png", b"another of the same name")
     assert await watched.settle() == 1
-    assert len(list(route.failed.iterdir())) == 3
+    assert len(list(route.failed.glob("[!.]*"))) == 3
 
 
 async def test_an_inbox_that_cannot_be_reached_says_so_and_loses_nothing(watched: Watched) -> None:
@@ -263,6 +265,23 @@ async def test_notices_that_came_back_with_their_file_are_no_work_and_go(watch: 
         "a.png",
         "notes.error.txt",
     ]
+
+
+async def test_what_looks_like_a_notice_and_is_none_of_this_ledgers_is_never_removed(
+    watch: Watch, make_route: MakeRoute
+) -> None:
+    watched = watch(make_route(inputs=(Input("file", "any"),)))
+    failed = await watched.books.job(State.FAILED, "b.png", route=watched.route)
+    text, told = sentence(failed, failed.source), sidecar.write(failed, success=False)
+    watched.drop("longer.error.txt", f"my own words\n{text}")
+    watched.drop("foreign.error.txt", text.replace(failed.id, "0" * 16))
+    watched.drop("foreign.error.json", told.replace(failed.id.encode(), b"0" * 16))
+    watched.drop("more.error.json", told.replace(b"{", b'{"mine": 1,', 1))
+    watched.drop("brief.error.json", f'{{"schema": "renderdrop/sidecar/1", "job_id": "{failed.id}"}}')
+    before = {path.name: path.read_bytes() for path in watched.root.iterdir() if not path.name.startswith(".")}
+    assert await watched.settle() == 1
+    assert (await watched.jobs()).keys() == {"b.png", "longer.error.txt"}
+    assert {path.name: path.read_bytes() for path in watched.root.iterdir() if path.name in before} == before
 
 
 async def test_a_sidecar_of_ours_is_left_alone_where_it_lies(watch: Watch, make_route: MakeRoute) -> None:

@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from renderdrop.ledger import engine, queries
+from renderdrop.ledger.look import look
 from renderdrop.ledger.schema import metadata
 from renderdrop.model.errors import LedgerBroken
 
@@ -28,8 +29,8 @@ def test_a_new_ledger_is_made_and_preparing_it_again_changes_nothing(tmp_path: P
     before = path.read_bytes()
     engine.prepare(path)
     assert path.read_bytes() == before
-    with engine.view(path) as conn:
-        assert engine.revision(conn) == engine.HEAD
+    assert look(path, thorough=True) == engine.HEAD
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("name", ["with space", "what?", "hash#", "per%cent", "猫", "uri:file", "caf\udce9"])
@@ -106,7 +107,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_not_touched(ledger_file: Pat
 
 def test_a_ledger_that_is_not_migrated_yet_is_not_opened_by_a_command(ledger_file: Path) -> None:
     raw = sqlite3.connect(ledger_file)
-    raw.execute("UPDATE alembic_version SET version_num = '0000'")
+    raw.execute("UPDATE alembic_version SET version_num = '0001'")
     raw.commit()
     raw.close()
     for door in (engine.view, engine.transaction):
@@ -114,14 +115,16 @@ def test_a_ledger_that_is_not_migrated_yet_is_not_opened_by_a_command(ledger_fil
             pass
 
 
-def test_a_file_of_no_bytes_is_no_ledger_yet(tmp_path: Path) -> None:
+def test_a_making_that_was_interrupted_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    path.touch()
-    with pytest.raises(LedgerBroken, match="renderdrop run"), engine.view(path):
+    for name in ("ledger.sqlite.new", "ledger.sqlite.new-wal", "ledger.sqlite.new-journal"):
+        (tmp_path / name).write_bytes(b"half of something")
+    with pytest.raises(engine.NoLedger), engine.view(path):
         pass
     engine.prepare(path)
     with engine.view(path) as conn:
         assert queries.counts(conn) == {}
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_command_makes_no_ledger(tmp_path: Path) -> None:
@@ -153,11 +156,11 @@ def test_a_commands_transaction_is_whole_or_nothing(ledger_file: Path) -> None:
     with pytest.raises(RuntimeError, match="changed my mind"):
         change_my_mind()
     with engine.view(ledger_file) as conn:
-        assert queries.seen_inboxes(conn) == frozenset()
+        assert queries.seen_folders(conn) == frozenset()
     with engine.transaction(ledger_file) as conn:
         conn.execute(add)
     with engine.view(ledger_file) as conn:
-        assert queries.seen_inboxes(conn) == {Path("/a")}
+        assert queries.seen_folders(conn) == {Path("/a")}
 
 
 def test_a_write_waits_for_another_processs_short_transaction_and_a_look_does_not(
@@ -167,6 +170,6 @@ def test_a_write_waits_for_another_processs_short_transaction_and_a_look_does_no
     with engine.transaction(ledger_file) as conn:
         conn.execute(text("INSERT INTO shares (inbox, seen_at) VALUES (x'2f61', 'now')"))
         with engine.view(ledger_file) as other:
-            assert queries.seen_inboxes(other) == frozenset()
+            assert queries.seen_folders(other) == frozenset()
         with pytest.raises(LedgerBroken, match="locked"), engine.transaction(ledger_file):
             pass

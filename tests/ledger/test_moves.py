@@ -276,8 +276,8 @@ async def test_a_source_can_be_renamed_because_its_old_name_is_taken(books: Book
 
 async def test_a_share_is_remembered_once_and_for_ever(ledger: Ledger) -> None:
     for _ in range(2):
-        await ledger.write(lambda c: moves.see_share(c, "/srv/\udcff", AT))
-    assert [os.fsencode(p) for p in await ledger.read(queries.seen_inboxes)] == [b"/srv/\xff"]
+        await ledger.write(lambda c: moves.see_folder(c, "/srv/\udcff", AT))
+    assert [os.fsencode(p) for p in await ledger.read(queries.seen_folders)] == [b"/srv/\xff"]
 
 
 async def test_a_trouble_is_one_row_that_keeps_its_beginning(ledger: Ledger) -> None:

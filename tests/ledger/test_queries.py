@@ -242,10 +242,11 @@ async def test_a_path_tells_its_jobs_the_newest_first(books: Books) -> None:
     assert await books.ledger.read(lambda c: queries.at_path(c, "portrait", "b.png")) == []
 
 
-async def test_what_ended_since_is_counted(books: Books, clock: FakeClock) -> None:
+async def test_what_ended_since_is_counted_whatever_the_clock_was_set_to(books: Books, clock: FakeClock) -> None:
+    assert await books.ledger.read(queries.mark) == 0
     await books.job(State.FAILED, "old.png")
-    clock.run(10)
-    since = clock.text()
+    since = await books.ledger.read(queries.mark)
+    clock.run(-3 * 86400)
     for state in State:
         await books.job(state, f"{state}.png")
     found = await books.ledger.read(lambda c: queries.ended_since(c, since))
@@ -254,7 +255,7 @@ async def test_what_ended_since_is_counted(books: Books, clock: FakeClock) -> No
 
 async def test_a_job_that_does_not_exist_is_none(books: Books) -> None:
     assert await books.ledger.read(lambda c: queries.job(c, "nobody")) is None
-    assert await books.ledger.read(queries.seen_inboxes) == frozenset[Path]()
+    assert await books.ledger.read(queries.seen_folders) == frozenset[Path]()
 
 
 async def test_a_file_that_an_ended_job_has_left_for_good_is_known_by_path_and_by_bundle(books: Books) -> None:
@@ -311,3 +312,7 @@ async def test_the_maker_of_a_file_is_the_last_job_that_gave_it_in_that_folder(
     assert await maker("sub") in ("sub/a.png 0", "sub/c.png 3")
     assert await maker("elsewhere") is None
     assert await maker("", "b.png") is None
+    books.clock.run(-3 * 86400)
+    job = await books.job(State.DELIVERED, "a.png", base="a", size=4)
+    await books.ledger.write(lambda c: moves.record_output(c, job.id, 0, file="a.png"))
+    assert await maker("") == "a.png 4"

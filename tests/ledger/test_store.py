@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text
 
-from renderdrop.ledger import engine, moves, queries
+from renderdrop.ledger import engine, moves, queries, store
+from renderdrop.ledger.room import Room
 from renderdrop.ledger.schema import shares, troubles
 from renderdrop.ledger.store import Ledger
-from renderdrop.model.errors import LedgerBroken
+from renderdrop.model.errors import LedgerBroken, LedgerFull
 
 AT = "2026-11-22T14:18:00.000Z"
 
 
 def note(name: str) -> Any:
-    return lambda c: moves.see_share(c, name, AT)
+    return lambda c: moves.see_folder(c, name, AT)
 
 
 def names(path: Path) -> set[str]:
@@ -36,7 +37,7 @@ async def test_a_write_is_on_disk_when_it_returns(ledger: Ledger) -> None:
     for n in range(5):
         await ledger.write(note(f"/{n}"))
         assert f"/{n}" in names(ledger.path)
-        assert Path(f"/{n}") in await ledger.read(queries.seen_inboxes)
+        assert Path(f"/{n}") in await ledger.read(queries.seen_folders)
 
 
 async def test_a_write_gives_back_what_its_deed_does(ledger: Ledger) -> None:
@@ -77,7 +78,7 @@ async def test_deeds_that_come_together_share_few_transactions(
 
 async def test_a_deed_that_fails_does_not_spoil_its_neighbours(ledger: Ledger) -> None:
     def bad(c: Connection) -> None:
-        moves.see_share(c, "/bad", AT)
+        moves.see_folder(c, "/bad", AT)
         raise ValueError("mine alone")
 
     def clash(c: Connection) -> None:
@@ -124,7 +125,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(ledger: Ledger) -> None:
         turns += 1
     assert not slow.done()
     # A read neither waits for the write nor sees half of it.
-    assert await ledger.read(queries.seen_inboxes) == frozenset()
+    assert await ledger.read(queries.seen_folders) == frozenset()
     go.set()
     assert await slow is True
 
@@ -155,33 +156,106 @@ async def test_closing_writes_what_was_asked_for(ledger_file: Path) -> None:
     await asyncio.gather(*asked)
 
 
-async def test_a_disk_that_is_full_is_told_once_and_loudly(
+class SmallDisk:
+    """A disk on which the ledger may grow to so many pages."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pages, self.full, self.told = 2**30, False, list[bool]()
+        opening = engine.open_engine
+
+        def small(path: Path, *, write: bool, **more: Any) -> Engine:
+            opened = opening(path, write=write, **more)
+            if write:
+                event.listen(opened, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count = {self.pages}"))
+            return opened
+
+        def is_back(room: Room) -> bool:
+            room.full = self.full
+            return not room.full
+
+        monkeypatch.setattr(engine, "open_engine", small)
+        monkeypatch.setattr(Room, "is_back", is_back)
+        monkeypatch.setattr(store, "AGAIN", 0.02)
+
+    def fill(self) -> None:
+        self.pages, self.full = 1, True
+
+    def free(self) -> None:
+        self.pages, self.full = 2**30, False
+
+
+def large(c: Connection) -> None:
+    c.execute(text("INSERT INTO shares (inbox, seen_at) VALUES (zeroblob(1000000), 'now')"))
+
+
+async def test_on_a_full_disk_every_deed_waits_for_room_and_none_is_lost(
     ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
 ) -> None:
-    told: list[LedgerBroken] = []
-    opening = engine.open_engine
-
-    def small(path: Path, *, write: bool) -> Engine:
-        opened = opening(path, write=write)
-        if write:
-            event.listen(opened, "connect", lambda conn, _: conn.execute("PRAGMA max_page_count = 1"))
-        return opened
-
-    monkeypatch.setattr(engine, "open_engine", small)
-    ledger = Ledger(ledger_file, told.append)
-
-    def large(c: Connection) -> None:
-        c.execute(text("INSERT INTO shares (inbox, seen_at) VALUES (zeroblob(1000000), 'now')"))
-
-    done = await asyncio.gather(ledger.write(note("/a")), ledger.write(large), return_exceptions=True)
-    assert isinstance(done[1], LedgerBroken)
-    assert "full" in done[1].sentence
-    await until(lambda: len(told) == 1)
-    # Nothing can be promised any more.
-    with pytest.raises(LedgerBroken):
-        await ledger.write(note("/b"))
-    assert len(told) == 1
+    broken: list[LedgerBroken] = []
+    disk = SmallDisk(monkeypatch)
+    disk.fill()
+    ledger = Ledger(ledger_file, broken.append, on_full=disk.told.append)
+    writing = [asyncio.ensure_future(deed) for deed in (ledger.write(note("/a")), ledger.write(large, "accepted"))]
+    await until(lambda: disk.told == [True])
+    later = asyncio.ensure_future(ledger.write(note("/b"), "adopted"))
+    done, _ = await asyncio.wait([*writing, later], timeout=0.2)
+    assert not [task for task in done if task.exception()]
+    assert not writing[1].done()
+    assert not later.done()
+    assert await ledger.read(lambda _: "is read all the same") == "is read all the same"
+    disk.free()
+    await asyncio.gather(*writing, later)
+    assert {"/a", "/b"} <= names(ledger_file)
+    assert (disk.told, broken, ledger.unwritten) == ([True, False], [], 0)
     ledger.close()
+
+
+async def test_while_the_disk_is_full_what_runs_is_written_and_nothing_is_begun(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    disk = SmallDisk(monkeypatch)
+    disk.fill()
+    ledger = Ledger(ledger_file, on_full=disk.told.append)
+    held = asyncio.ensure_future(ledger.write(large, "submitting"))
+    await until(lambda: disk.told == [True])
+    assert not (ledger_file.parent / "ledger.reserve").exists()
+    disk.pages = 2**30  # the reserve was given up
+    # A request that is on the wire is not kept waiting for its last byte's commit.
+    with pytest.raises(LedgerFull):
+        await ledger.write(note("/complete"), "complete")
+    await ledger.write(note("/accepted"), "accepted")
+    assert names(ledger_file) == {"/accepted"}
+    assert not held.done()
+    disk.free()
+    await held
+    ledger.close()
+
+
+async def test_what_a_full_disk_kept_from_being_written_is_counted_at_the_end(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    disk = SmallDisk(monkeypatch)
+    disk.fill()
+    ledger = Ledger(ledger_file, on_full=disk.told.append)
+    writing = [asyncio.ensure_future(ledger.write(large, point)) for point in ("accepted", "rendered", "adopted")]
+    await until(lambda: disk.told == [True])
+    await asyncio.to_thread(ledger.close)
+    assert ledger.unwritten == 2
+    for failure in await asyncio.gather(*writing, return_exceptions=True):
+        assert isinstance(failure, LedgerBroken)
+
+
+def test_the_reserve_is_there_while_there_is_room(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    assert room.keep_back()
+    assert (tmp_path / "ledger.reserve").stat().st_blocks * 512 >= 2**20
+    room.run_out()
+    assert room.full
+    assert list(tmp_path.iterdir()) == []
+    assert not room.is_back()  # it has only just looked
+    room._looked = 0.0
+    assert room.is_back()
+    assert (tmp_path / "ledger.reserve").exists()
 
 
 async def test_a_ledger_that_is_gone_cannot_be_read(tmp_path: Path) -> None:

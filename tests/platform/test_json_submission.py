@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, SourceChanged, Temporary, Unknown
-from renderdrop.platform import graphs, models, submission
+from renderdrop.platform import client as client_module
+from renderdrop.platform import graphs, models
 from renderdrop.platform.answers import Answer, Nonsense, OwnError, opened, told
 from renderdrop.platform.client import Client
 from renderdrop.platform.submission import JsonBody
@@ -195,8 +196,7 @@ async def test_a_connection_that_breaks_is_unknown_only_after_the_whole_body(
 async def test_an_answer_that_never_comes_is_unknown(
     submit: Submit, serve: Serve, talking: Talking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "CALL_DEADLINE", 0.15)
-    monkeypatch.setattr(submission, "ANSWER", 0.15)
+    monkeypatch.setattr(client_module, "ANSWER", 0.3)
     asked = asyncio.Event()
 
     async def script(wire: Wire) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, SourceChanged, Temporary, Unknown
-from renderdrop.platform import apps, clusters, submission
+from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, SourceChanged, Temporary, Undeliverable, Unknown
+from renderdrop.platform import apps, clusters
 from renderdrop.platform import client as client_module
 from renderdrop.platform.answers import Nonsense, OwnError
 from renderdrop.platform.client import Client, origin
@@ -136,8 +136,7 @@ async def test_an_answer_that_is_lost_after_the_whole_body_is_unknown(end: str, 
 async def test_an_answer_that_never_comes_is_unknown(
     serve: Serve, talking: Talking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "CALL_DEADLINE", 0.15)
-    monkeypatch.setattr(submission, "ANSWER", 0.15)
+    monkeypatch.setattr(client_module, "ANSWER", 0.3)
     asked = asyncio.Event()
 
     async def script(wire: Wire) -> None:
@@ -331,9 +330,9 @@ def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> 
 @pytest.mark.parametrize(
     "url", ["http://[", "http://a:99999", "http://a:b", "http://[::1", "http://\x00", "http://a b/"]
 )
-async def test_a_url_that_cannot_be_read_is_nonsense_and_no_crash(url: str, talking: Talking) -> None:
+async def test_a_url_that_cannot_be_read_is_undeliverable_and_no_crash(url: str, talking: Talking) -> None:
     async with talking("http://127.0.0.1:1") as client:
-        with pytest.raises((Nonsense, PlatformDown)):
+        with pytest.raises((Undeliverable, PlatformDown)):
             async with client.stream(url, {}):
                 pass
 

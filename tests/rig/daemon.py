@@ -109,9 +109,14 @@ class Daemon:
         assert self.ended(15.0) == 0
 
     def kill(self) -> None:
-        """End it as a power cut does."""
+        """End it as a power cut does: the daemon proper dies with its guardian."""
+        family = self.family()
         self.signal(signal.SIGKILL)
         self.ended()
+        deadline = time.monotonic() + DEADLINE
+        while any(Path(f"/proc/{pid}").exists() for pid in family):
+            assert time.monotonic() < deadline, "the daemon outlived its guardian"
+            time.sleep(0.005)
 
     def reload(self) -> None:
         """Have it read its settings again, and wait until they hold."""
@@ -184,10 +189,16 @@ class Daemon:
             return [json.loads(line) for line in log if wanted in line and line.endswith(b"}\n")]
 
     def memory(self) -> int:
-        """The most memory it has had, in bytes."""
+        """The most memory that it, or the guardian before it, has had, in bytes."""
+        return max(
+            int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 for pid in self.family()
+        )
+
+    def family(self) -> list[int]:
+        """The process that was started (the guardian), and its child, the daemon proper."""
         assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        pid = self.process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def tail(self) -> str:
         """The end of its log."""

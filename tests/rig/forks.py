@@ -30,6 +30,13 @@ _EARLY: Final = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")
 
 PROGRAM: Final = (sys.executable, "-m", "renderdrop")
 """How a command begins that is the program."""
+CODE: Final = (sys.executable, "-c")
+"""How one begins that is the program with something of a test's own before it: code, which then calls its main."""
+_LAZY: Final = (
+    "alembic.command", "alembic.config", "anyio._backends._asyncio", "apscheduler.executors.asyncio",
+    "importlib.resources.readers", "rich.live", "rich.table", "typer._adapters", "typer._click.decorators",
+)  # fmt: skip
+"""What the program imports at its first use."""
 
 
 class Process(Protocol):
@@ -97,10 +104,12 @@ def start(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, stdout: IO[Any] | int,
     stderr: IO[Any] | int,
 ) -> Process:  # fmt: skip
-    """Start a command with nothing on its standard input; forked, if it begins with PROGRAM."""
-    if tuple(argv[: len(PROGRAM)]) != PROGRAM or _needs_an_interpreter(env):
+    """Start a command with nothing on its standard input; forked, if it begins with PROGRAM or CODE."""
+    code = argv[2] if tuple(argv[:2]) == CODE else ""
+    if not (code or tuple(argv[: len(PROGRAM)]) == PROGRAM) or _needs_an_interpreter(env):
         return subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-    request = json.dumps({"argv": argv[len(PROGRAM) :], "env": dict(env), "cwd": str(cwd or Path.cwd())}).encode()
+    asked = {"code": code, "argv": argv[len(PROGRAM) :], "env": dict(env), "cwd": str(cwd or Path.cwd())}
+    request = json.dumps(asked).encode()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     out, err = (s if isinstance(s, int) else s.fileno() for s in (stdout, stderr))
     with theirs, open(os.devnull, "rb") as nothing:
@@ -155,14 +164,14 @@ def _server() -> socket.socket:
     return _running
 
 
-def _serve(control: socket.socket) -> None:
-    """Fork for each request and tell the ends, until nobody can ask any more. Returns in each fork."""
+def _serve(control: socket.socket) -> str:
+    """Fork for each request and tell the ends, until nobody can ask any more. Returns in each fork: the code to run."""
     import renderdrop
 
     for module in pkgutil.walk_packages(renderdrop.__path__, "renderdrop."):
         if not module.name.startswith(("renderdrop.sandbox", "renderdrop.ledger.migrations", "renderdrop.__main__")):
             importlib.import_module(module.name)
-    for name in ("alembic.command", "alembic.config", "rich.table", "rich.live"):
+    for name in _LAZY:
         importlib.import_module(name)
     gc.freeze()
     awake, wake = socket.socketpair()
@@ -190,8 +199,7 @@ def _serve(control: socket.socket) -> None:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for end in (control, awake, wake, *children.values()):
                         end.close()
-                    _become(json.loads(asked), fds)
-                    return
+                    return _become(json.loads(asked), fds)
                 children[pid] = socket.socket(fileno=fds.pop())
                 children[pid].send(str(pid).encode())
                 for fd in fds:
@@ -210,7 +218,7 @@ def _reap(children: dict[int, socket.socket]) -> None:
                 pass  # whoever started it is not interested any more
 
 
-def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
+def _become(request: dict[str, Any], fds: Sequence[int]) -> str:
     for number, fd in enumerate(fds[:3]):
         os.dup2(fd, number)
     for fd in fds:
@@ -226,11 +234,15 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
     if os.environ.get("PYTHONWARNINGS") == "error":
         warnings.resetwarnings()
         warnings.simplefilter("error")
+    return str(request["code"])
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    before = _serve(socket.socket(fileno=int(sys.argv[1])))
     # From here on this is the program.
     from renderdrop.__main__ import main
 
-    main()
+    if before:
+        exec(before, {"__name__": "__main__"})
+    else:
+        main()

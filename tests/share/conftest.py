@@ -11,7 +11,7 @@ import pytest
 
 from renderdrop.share import archive as archiving
 from renderdrop.share import beneath, kernel, publish
-from renderdrop.share.marker import Folders, prepare
+from renderdrop.share.marker import MARKER, Folders, prepare
 
 NAMES = (
     "plain.png",
@@ -108,6 +108,7 @@ def _far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: bool) -> Iterato
     memory = Path("/dev/shm")
     if real and memory.is_dir() and memory.stat().st_dev != tmp_path.stat().st_dev:
         place = Path(tempfile.mkdtemp(prefix="renderdrop-test-", dir=memory))
+        (place / MARKER).touch()
         yield place
         shutil.rmtree(place)
         return
@@ -115,4 +116,5 @@ def _far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: bool) -> Iterato
     monkeypatch.setattr(publish, "rename_new", _refuse(errno.EXDEV))
     place = tmp_path / "far"
     place.mkdir()
+    (place / MARKER).touch()
     yield place

@@ -8,6 +8,7 @@ import pytest
 
 from renderdrop.model.errors import ShareOffline
 from renderdrop.share.leftovers import clear_folder
+from renderdrop.share.marker import MARKER
 
 
 @pytest.fixture
@@ -15,11 +16,12 @@ def roots(tmp_path: Path) -> tuple[Path, Path]:
     inbox, done = tmp_path / "inbox", tmp_path / "done"
     (inbox / "shot/sub").mkdir(parents=True)
     (done / "shot-2/sub").mkdir(parents=True)
+    (done / MARKER).touch()
     return inbox, done
 
 
 def left(root: Path) -> set[str]:
-    return {path.relative_to(root).as_posix() for path in root.rglob("*")}
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.name != MARKER}
 
 
 def test_litter_goes_after_its_files_and_empty_folders_go(roots: tuple[Path, Path]) -> None:

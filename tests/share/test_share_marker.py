@@ -1,5 +1,6 @@
 """The marker rules of DESIGN 2 as a table: what may be made, and when a share is not there."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from renderdrop.model.errors import ShareOffline
 from renderdrop.share import marker
-from renderdrop.share.marker import MARKER, STAGING, Folders, online, prepare
+from renderdrop.share.marker import MARKER, STAGING, Folders, marked, online, prepare
 
 
 def places(home: Path) -> Folders:
@@ -190,3 +191,51 @@ def test_the_folders_themselves_may_be_links(tmp_path: Path) -> None:
     prepare(places(tmp_path), seen=False)
     online(places(tmp_path))
     assert os.listdir(tmp_path / "nas" / "inbox") == [MARKER]
+
+
+@pytest.fixture(params=["attribute", "file"])
+def marks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How done and failed are marked: as this file system allows, or as one does that knows no attributes."""
+    if request.param == "file":
+
+        def unknown(*_: object) -> bytes:
+            raise OSError(errno.ENOTSUP, "not supported")
+
+        monkeypatch.setattr(os, "setxattr", unknown)
+        monkeypatch.setattr(os, "getxattr", unknown)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", ["outbox", "done", "failed"])
+def test_an_empty_folder_in_the_place_of_one_that_was_seen_is_offline_until_it_is_back(
+    marks: str, name: str, tmp_path: Path
+) -> None:
+    folders = Folders(*(tmp_path / each for each in ("inbox", "outbox", "done", "failed")))
+    prepare(folders, seen=False)
+    prepare(folders, seen=True)
+    online(folders)
+    assert os.listdir(folders.done) == ([".renderdrop"] if marks == "file" else [])
+    (tmp_path / name).rename(tmp_path / "away")
+    (tmp_path / name).mkdir()
+    with pytest.raises(ShareOffline, match="is the share mounted"):
+        prepare(folders, seen=True)
+    with pytest.raises(ShareOffline, match="is the share mounted"):
+        online(folders)
+    with pytest.raises(ShareOffline, match="is the share mounted"), marked(tmp_path / name):
+        pass
+    assert os.listdir(tmp_path / name) == []
+    (tmp_path / name).rmdir()
+    (tmp_path / "away").rename(tmp_path / name)
+    prepare(folders, seen=True)
+    online(folders)
+
+
+@pytest.mark.parametrize("name", ["done", "failed"])
+def test_a_folder_that_was_made_anew_on_purpose_is_vouched_for_by_a_file(name: str, tmp_path: Path) -> None:
+    folders = Folders(*(tmp_path / each for each in ("inbox", "outbox", "done", "failed")))
+    prepare(folders, seen=False)
+    (tmp_path / name).rmdir()
+    (tmp_path / name).mkdir()
+    (tmp_path / name / ".renderdrop").touch()
+    prepare(folders, seen=True)
+    online(folders)

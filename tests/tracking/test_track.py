@@ -163,7 +163,8 @@ async def test_no_failed_poll_fails_a_task(fault: Fault, followed: Followed) -> 
     before = await followed.books.see(job)
     for _ in range(10):
         await followed.look(fault)
-        await followed.troubles.end("platform", PLATFORM)
+        for calls in (PLATFORM, POLLS):
+            await followed.troubles.end("platform", calls)
     assert await followed.books.see(job) == before
     await followed.look(report("success", outputs=(OUT,)), after=200)
     await followed.look(after=200)
@@ -397,3 +398,59 @@ async def test_a_new_status_word_is_told_once_and_not_for_every_task(followed: F
     assert len(followed.asked) == 9
     told = [entry["what"] for entry in logs if entry["event"] == "answer_not_understood"]
     assert told == [["status 'denoising'"]]
+
+
+VANISHED = Refused("任务不存在", "40400", 404)
+
+
+def gone_or(answer: Report, *vanished: str) -> Callable[[str], Any]:
+    """A platform that does not know some tasks and answers for the others."""
+
+    async def said(task: str) -> Report | Fault:
+        return VANISHED if task in vanished else answer
+
+    return said
+
+
+async def test_a_task_that_vanished_while_others_are_answered_is_held_and_not_before_two_minutes(
+    followed: Followed,
+) -> None:
+    job = await followed.job(task_id="230")
+    other = await followed.job("b.png", task_id="231")
+    followed.answer = gone_or(report("running"), "230")
+    for _ in range(12):
+        await followed.look(after=9.0)
+    assert (await followed.books.see(job)).state is State.SUBMITTED  # only 108 s so far
+    for _ in range(5):
+        await followed.look(after=9.0)
+    now = await followed.books.see(job)
+    assert now.state is State.HELD
+    assert "任务不存在" in (now.error or "")
+    assert "--resubmit" in (now.error or "")
+    assert (await followed.books.see(other)).state is State.SUBMITTED
+
+
+async def test_a_task_alone_that_is_refused_is_held_only_once_a_probe_found_the_platform_well(
+    followed: Followed,
+) -> None:
+    job = await followed.job()
+    for _ in range(9):
+        await followed.look(VANISHED)
+    assert (await followed.books.see(job)).state is State.SUBMITTED
+    assert followed.troubles.of("platform", POLLS) is not None  # which makes the daemon look at the clusters
+    followed.track.status_answered()
+    await followed.troubles.end("platform", POLLS)
+    await followed.look(VANISHED)
+    assert (await followed.books.see(job)).state is State.HELD
+
+
+async def test_nothing_is_held_while_every_task_is_refused_for_a_night(followed: Followed) -> None:
+    jobs = [await followed.job(f"{n}.png", task_id=str(230 + n)) for n in range(4)]
+    for _ in range(200):
+        await followed.look(VANISHED, after=100.0)
+        followed.track.status_answered()
+        await followed.troubles.end("platform", POLLS)
+    assert {(await followed.books.see(job)).state for job in jobs} == {State.SUBMITTED}
+    await followed.look(report("success", outputs=(OUT,)))
+    await followed.look(after=100.0)
+    assert {(await followed.books.see(job)).state for job in jobs} == {State.RENDERED}

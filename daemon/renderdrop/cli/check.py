@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from renderdrop.cli.opening import EX_CONFIG, Config, read, tell_problems
+from renderdrop.cli.opening import EX_CONFIG, Config, ledger_of, read, tell_problems
 from renderdrop.cli.paper import as_json, fact, line
-from renderdrop.model.errors import BrokenSettings, Fault, Problem
+from renderdrop.model.errors import BrokenSettings, Fault, LedgerBroken, Problem
 
 if TYPE_CHECKING:
     from renderdrop.platform.clusters import ClusterStatus
@@ -43,7 +43,7 @@ def check(
             tell_problems(path, broken, sys.stdout)
         raise typer.Exit(EX_CONFIG) from None
     warnings = [*loaded.warnings, *_hardlinks()]
-    problems: list[Problem] = []
+    problems: list[Problem] = _ledger(loaded)
     active: tuple[ClusterStatus, ...] | None = None
     if not offline:
         try:
@@ -71,6 +71,17 @@ async def ask(loaded: "Loaded") -> "tuple[ClusterStatus, ...]":
         return await active(client, Clock().now())
     finally:
         await client.close()
+
+
+def _ledger(loaded: "Loaded") -> list[Problem]:
+    """A ledger with which `run` would not begin."""
+    from renderdrop.ledger import engine
+
+    try:
+        engine.check(ledger_of(loaded))
+    except LedgerBroken as broken:
+        return [Problem("daemon.state_dir", broken.sentence)]
+    return []
 
 
 def _hardlinks() -> list[Problem]:

@@ -112,8 +112,9 @@ def _share(loaded: "Loaded", route: "Route") -> None:
     if not has_ledger(path):
         return  # never run: nothing has been seen, so nothing is missing
     with engine.view(path) as conn:
-        seen = queries.seen_inboxes(conn)
-        tell_troubles([t for t in queries.present_troubles(conn) if t.reach == "platform" or t.subject == route.name])
+        seen = queries.seen_folders(conn)
+        told = queries.present_troubles(conn)
+        tell_troubles([t for t in told if t.reach not in ("share", "route") or t.subject == route.name])
     if route.inbox in seen:
         try:
             online(Folders(route.inbox, route.outbox, route.done, route.failed))

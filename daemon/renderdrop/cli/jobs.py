@@ -103,7 +103,7 @@ def doing(job: "Job") -> str | None:
 def tell_troubles(troubles: "Sequence[Trouble]") -> None:
     """What makes work wait now, one sentence each; beside the rows where these are piped."""
     for trouble in troubles:
-        who = "The platform" if trouble.reach == "platform" else f"Route {trouble.subject}"
+        who = {"daemon": "The daemon", "platform": "The platform"}.get(trouble.reach, f"Route {trouble.subject}")
         text = f"{who} waits since {trouble.since}: {trouble.sentence}"
         if on_terminal():
             line(text, "yellow")

@@ -37,7 +37,18 @@ class Look:
     unfinished: int = 0
 
 
-def look(ledger: Path, since: str) -> Look:
+def mark(ledger: Path) -> int:
+    """The beginning of a view, for `look`; 0 while there is no ledger yet."""
+    from renderdrop.ledger import engine, queries
+
+    try:
+        with engine.view(ledger) as conn:
+            return queries.mark(conn)
+    except Fault:
+        return 0
+
+
+def look(ledger: Path, since: int) -> Look:
     """One look; an empty one while there is no ledger yet."""
     from renderdrop.ledger import engine, queries
 
@@ -95,7 +106,7 @@ def drawn(found: Look) -> "RenderableType":
 
 
 @contextmanager
-def shown_live(ledger: Path, since: str, console: "Console | None" = None) -> Iterator[TextIO]:
+def shown_live(ledger: Path, since: int, console: "Console | None" = None) -> Iterator[TextIO]:
     """Show the view until the block ends. Gives a stream for JSON log lines: warnings in them appear above it."""
     from rich.console import Console
     from rich.live import Live

@@ -87,7 +87,7 @@ def _seen_inboxes(state_dir: Path) -> Collection[Path]:
 
     try:
         with engine.view(path) as conn:
-            return queries.seen_inboxes(conn)
+            return queries.seen_folders(conn)
     except Fault:
         return ()  # one that its own command will complain about
 
@@ -117,7 +117,7 @@ def ledger_of(loaded: "Loaded") -> Path:
 
 def has_ledger(path: Path) -> bool:
     """Whether there is one to look into; one that a daemon is only just making is none yet."""
-    if not path.exists():
+    if not any(os.path.lexists(found) for found in (path, f"{path}-wal")):
         return False
     from renderdrop.ledger import engine
 

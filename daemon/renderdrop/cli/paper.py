@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from renderdrop.model.names import shown
+from renderdrop.model.names import harmless, shown
 
 STYLES: Final[Mapping[str, str]] = {
     "queued": "cyan", "submitting": "blue", "submitted": "blue", "rendered": "magenta", "delivered": "green",
@@ -28,7 +28,7 @@ def on_terminal() -> bool:
 
 def as_json(value: Any) -> None:
     """A value and nothing else on stdout."""
-    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    text = harmless(json.dumps(value, ensure_ascii=False, indent=2)) + "\n"
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     sys.stdout.flush()

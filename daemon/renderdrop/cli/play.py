@@ -51,11 +51,11 @@ async def play(folder: Path) -> bool:
         ClusterSpec("GPU-4090", "GPU-4090-24GB-单卡(推荐)", 4, 10),
         ClusterSpec("GPU-A800", "GPU-A800-80GB-单卡(推荐)", 2, 8),
     )
-    began = Clock().text()
+    ledger = folder / "state" / "ledger.sqlite"
+    began = live.mark(ledger)
     async with Sandbox(SandboxOptions(token=_TOKEN, clusters=clusters, boot_seconds=0.5)) as sandbox:
         first = First(ROUTE, "1234", [c.name for c in clusters], base_url=sandbox.base_url)
         config = make(folder, first, _QUICK)
-        ledger = folder / "state" / "ledger.sqlite"
         print(f"A stand-in of the platform at {sandbox.base_url}, a route in {folder / ROUTE}.")
         async with _daemon(config) as process:
             with live.shown_live(ledger, began) if on_terminal() else nullcontext():
@@ -127,7 +127,7 @@ async def _copy_slowly(path: Path, data: bytes) -> None:
             await asyncio.sleep(0.5)
 
 
-async def _arrival(ledger: Path, began: str, process: asyncio.subprocess.Process) -> str:
+async def _arrival(ledger: Path, began: int, process: asyncio.subprocess.Process) -> str:
     """Wait until every sample is delivered and the wrong file told; returns why that did not happen, "" if it did."""
     clock = Clock()
     started, told = clock.monotonic(), ""

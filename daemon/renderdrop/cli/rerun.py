@@ -102,7 +102,7 @@ def _make(loaded: "Loaded", route: "Route", earlier: "Earlier", wishes: "Wishes"
     try:
         with engine.view(path) as conn:
             known = queries.job(conn, earlier.job_id)
-            seen = queries.seen_inboxes(conn)
+            seen = queries.seen_folders(conn)
     except engine.NoLedger:
         raise Fault(no_ledger(path)) from None
     if route.inbox in seen:

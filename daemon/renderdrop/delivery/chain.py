@@ -4,7 +4,6 @@ Whoever waits for NAME.json there would wait for ever otherwise. Owns that one f
 (the failed job's `base`) before it appears, so that it can be taken back when the source is tried again.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from renderdrop.model.job import Job
 from renderdrop.model.names import shown
 from renderdrop.model.route import Route, end_of_chain
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disks
 from renderdrop.share.marker import Folders, online
 from renderdrop.share.publish import Like, names_in, publish, remove_own, stage, unstage, write_staged
 from renderdrop.share.source import open_source
@@ -29,9 +29,10 @@ log = structlog.get_logger()
 class Chain:
     """Tells the ends of chains."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, disks: Disks) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._disks = disks
         self._routes: Mapping[str, Route] = {}
 
     def set_routes(self, routes: Mapping[str, Route]) -> None:
@@ -46,41 +47,44 @@ class Chain:
         end = end_of_chain(route, self._routes)
         if end is route:
             return
-        await asyncio.to_thread(online, Folders(end.inbox, end.outbox, end.done, end.failed))
-        like = await asyncio.to_thread(Like.of, end.inbox)
-        staging = await asyncio.to_thread(stage, end.outbox, job.id, like)
+        disk = self._disks.of(end)
+        await disk(online, Folders(end.inbox, end.outbox, end.done, end.failed))
+        like = await disk(Like.of, end.inbox)
+        staging = await disk(stage, end.outbox, job.id, like)
         told = replace(job, error=f'the route "{route.name}" of the chain failed: {job.error or "no reason is known"}')
         data = sidecar.write(told, success=False, model=route.model)
-        await asyncio.to_thread(write_staged, staging / "sidecar", data, like)
+        await disk(write_staged, staging / "sidecar", data, like)
         while True:
             if job.base is None:
                 job = await self._name(end, job)
             try:
-                await asyncio.to_thread(publish, end.outbox, staging / "sidecar", job.folder, f"{job.base}.json", like)
+                await disk(publish, end.outbox, staging / "sidecar", job.folder, f"{job.base}.json", like)
                 log.info("chain_told", job=job.id, route=route.name, end=end.name, base=shown(job.base or ""))
                 break
             except FileExistsError:
-                if await asyncio.to_thread(_owner, end, job) == job.id:
+                if await disk(_owner, end, job) == job.id:
                     break  # told before a crash came between
                 job = replace(job, base=None)
-        await asyncio.to_thread(unstage, end.outbox, job.id)
+        await disk(unstage, end.outbox, job.id)
 
     async def take_back(self, route: Route, job: Job) -> None:
         """Remove what the end of the chain was told when this job failed before: it was tried again, and rendered.
 
         Raises ShareOffline; may be repeated."""
         end = end_of_chain(route, self._routes)
-        if end is not route and await asyncio.to_thread(_owner, end, job) == job.id:
-            await asyncio.to_thread(remove_own, end.outbox, _path(job))
+        disk = self._disks.of(end)
+        if end is not route and await disk(_owner, end, job) == job.id:
+            await disk(remove_own, end.outbox, _path(job))
 
     async def _name(self, end: Route, job: Job) -> Job:
         base = base_name(
             end.output_name, stem=job.stem, route=end.name, job=job.id, task=job.task_id or "",
             date=self._clock.now().astimezone().date().isoformat(), workflow=end.workflow_id, label=job.wishes.label,
         )  # fmt: skip
-        taken = await asyncio.to_thread(names_in, end.outbox, job.folder)
+        taken = await self._disks.of(end)(names_in, end.outbox, job.folder)
         chosen = plan(base, [], outbox=taken, done=()).base
-        await self._ledger.write(lambda c: moves.change(c, job.id, job.state, self._clock.text(), base=chosen))
+        at = self._clock.text()
+        await self._ledger.write(lambda c: moves.change(c, job.id, job.state, at, base=chosen), point="chain_name")
         return replace(job, base=chosen)
 
 

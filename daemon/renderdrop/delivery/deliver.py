@@ -7,8 +7,10 @@ without its sidecar for as long as the daemon is away.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +34,16 @@ from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model import sidecar
 from renderdrop.model.backoff import backoff
-from renderdrop.model.errors import PlatformDown, ShareOffline, Temporary, Undeliverable
+from renderdrop.model.errors import (
+    NoPlace,
+    NotTakeable,
+    PlatformDown,
+    ShareOffline,
+    SourceChanged,
+    SourceGone,
+    Temporary,
+    Undeliverable,
+)
 from renderdrop.model.job import Job, Output, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.names import numbered
@@ -40,6 +51,7 @@ from renderdrop.model.route import Route
 from renderdrop.platform.data_uri import is_data_uri
 from renderdrop.platform.results import Missing
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.troubles import PLATFORM, Troubles
 from renderdrop.share.marker import Folders, online
@@ -49,10 +61,13 @@ from renderdrop.share.staged import copy_published, has, published, withdraw
 
 log = structlog.get_logger()
 
+_LARGEST_SIDECAR: Final = 4 * 2**20
 _MISSING_TRIES: Final = 4
 """Looks at an output that the platform says is not there, before that is believed."""
+_PLACE_TRIES: Final = 8
+"""Tries, a minute or two, to put a result where something stands in its way, before a person is asked."""
 _TRIES: Final = 30
-"""Failed downloads in a row, some ten minutes, before a person is asked."""
+"""Failed downloads in a row, none of which brought a MiB, some ten minutes, before a person is asked."""
 
 
 class Deliver:
@@ -65,6 +80,7 @@ class Deliver:
         troubles: Troubles,
         fetch: Fetch,
         hands: Hands,
+        disks: Disks,
         ended: Callable[[], None],
     ) -> None:
         self._ledger = ledger
@@ -72,10 +88,12 @@ class Deliver:
         self._troubles = troubles
         self._fetch = fetch
         self._hands = hands
+        self._on = disks.of
         self._ended = ended
         self._routes: dict[str, Route] = {}
-        self._naming = asyncio.Lock()
-        self._chain = Chain(ledger, clock)
+        self._naming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One after the other, route by route: a share that hangs holds up no other's names."""
+        self._chain = Chain(ledger, clock, disks)
         self.stopped = False
 
     def set_routes(self, routes: tuple[Route, ...]) -> None:
@@ -87,22 +105,29 @@ class Deliver:
         """Take up as many rendered jobs as there are hands."""
         if self.stopped or not self._hands.free:
             return
-        routes = [name for name in self._routes if not self._troubles.stands_in_the_way(name)]
+        routes = [
+            name
+            for name, route in self._routes.items()
+            if not self._troubles.stands_in_the_way(name) and not self._on(route).silent
+        ]
         but, free = self._hands.passed_over(), self._hands.free
         jobs = await self._ledger.read(lambda c: queries.rendered(c, routes=routes, but=but, limit=free))
         self._hands.more = len(jobs) == free
         for job in jobs:
-            self._hands.take(job.id, self._deliver(self._routes[job.route], job))
+            route = self._routes[job.route]
+            self._hands.take(job.id, self._deliver(route, job), self._on(route))
 
     async def _deliver(self, route: Route, job: Job) -> None:
         folders = Folders(route.inbox, route.outbox, route.done, route.failed)
         try:
-            await asyncio.to_thread(online, folders)
-            like = await asyncio.to_thread(Like.of, route.inbox)
-            staging = await asyncio.to_thread(stage, route.outbox, job.id, like)
+            await self._on(route)(online, folders)
+            like = await self._on(route)(Like.of, route.inbox)
+            staging = await self._on(route)(stage, route.outbox, job.id, like)
             job = await self._fetch_all(route, job, staging)
             job = await self._publish_all(route, job, staging, like)
             await self._finish(route, job, staging)
+        except NoPlace as fault:
+            await self._wait_for_place(route, job, fault)
         except ShareOffline as fault:
             await self._troubles.tell("share", route.name, fault.sentence)
         except PlatformDown as fault:
@@ -124,9 +149,9 @@ class Deliver:
     async def _is_there(self, route: Route, job: Job, output: Output, staging: Path) -> bool:
         if not output.fetched or output.size is None:
             return False
-        if await asyncio.to_thread(has, staging / staged_name(output), output.size):
+        if await self._on(route)(has, staging / staged_name(output), output.size):
             return True
-        return output.file is not None and await asyncio.to_thread(
+        return output.file is not None and await self._on(route)(
             published, route.outbox, job.folder, output.file, output.size, output.sha256
         )
 
@@ -134,12 +159,13 @@ class Deliver:
         if job.duplicate_of is not None:
             got = await self._copy_earlier(route, job.duplicate_of, output, staging)
         else:
-            got = await self._fetch.output(output, staging / staged_name(output), route.max_output)
+            got = await self._fetch.output(self._on(route), output, staging / staged_name(output), route.max_output)
         fetched = replace(output, fetched=True, size=got.size, sha256=got.sha256, media_type=got.media_type)
         await self._ledger.write(
             lambda c: moves.record_output(
                 c, job.id, output.position, fetched=True, size=got.size, sha256=got.sha256, media_type=got.media_type
-            )
+            ),
+            point="fetched",
         )
         log.info("output_fetched", job=job.id, route=route.name, task=job.task_id, size=got.size)
         return fetched
@@ -153,7 +179,8 @@ class Deliver:
                 f"job {job_id}, whose result it was to share, is not known any more; `retry` renders it"
             )
         path, place = staging / staged_name(output), (earlier.folder, same.file)
-        if not await asyncio.to_thread(copy_published, route.outbox, *place, path, same.size, same.sha256):
+        copied = self._on(route)(copy_published, route.outbox, *place, path, same.size, same.sha256, size=same.size)
+        if not await copied:
             raise Undeliverable(
                 f"the earlier result {same.file}, which it was to share, has been taken away; `retry` renders it"
             )
@@ -171,9 +198,11 @@ class Deliver:
             try:
                 for output in job.outputs:
                     assert output.file is not None
-                    if await asyncio.to_thread(has, staging / staged_name(output), output.size or 0):
+                    if await self._on(route)(has, staging / staged_name(output), output.size or 0):
                         staged = staging / staged_name(output)
-                        await asyncio.to_thread(publish, route.outbox, staged, job.folder, output.file, like)
+                        await self._on(route)(
+                            publish, route.outbox, staged, job.folder, output.file, like, size=output.size or 0
+                        )
                 await self._publish_sidecar(route, job, staging, like)
                 return job
             except FileExistsError:
@@ -183,12 +212,12 @@ class Deliver:
     async def _publish_sidecar(self, route: Route, job: Job, staging: Path, like: Like) -> None:
         name = f"{job.base}.json"
         data = sidecar.write(job, success=True, delivered=self._clock.text(), model=route.model)
-        await asyncio.to_thread(write_staged, staging / "sidecar", data, like)
+        await self._on(route)(write_staged, staging / "sidecar", data, like)
         try:
-            await asyncio.to_thread(publish, route.outbox, staging / "sidecar", job.folder, name, like)
+            await self._on(route)(publish, route.outbox, staging / "sidecar", job.folder, name, like)
         except FileExistsError:
             # Ours, from before a crash between this rename and the ledger's last word?
-            if await asyncio.to_thread(_owner, route.outbox, job.folder, name) != job.id:
+            if await self._on(route)(_owner, route.outbox, job.folder, name) != job.id:
                 raise
 
     async def _name(self, route: Route, job: Job) -> Job:
@@ -199,14 +228,14 @@ class Deliver:
         )  # fmt: skip
         extensions = [output_extension(o.url, o.media_type) for o in job.outputs]
         moved = moved_names(job) if route.after == "move" else []
-        async with self._naming:
-            in_outbox = await asyncio.to_thread(_names_like, [base], route.outbox, job.folder)
-            in_done = await asyncio.to_thread(_names_like, moved, route.done, job.folder)
+        async with self._naming[route.name]:
+            in_outbox = await self._on(route)(_names_like, [base], route.outbox, job.folder)
+            in_done = await self._on(route)(_names_like, moved, route.done, job.folder)
             reserved = await self._ledger.read(lambda c: queries.reserved_bases(c, route.name, job.folder, job.id))
             to_done = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, Place.DONE, job.arrival))
             in_done += names_on_the_way(to_done, job.folder)
             chosen = plan(base, extensions, sources=moved, outbox=in_outbox, done=in_done, reserved=reserved)
-            await self._ledger.write(lambda c: _commit_names(c, job, chosen, bool(moved)))
+            await self._ledger.write(lambda c: _commit_names(c, job, chosen, bool(moved)), point="names")
         outputs = tuple(replace(o, file=f) for o, f in zip(job.outputs, chosen.files, strict=True))
         return replace(job, base=chosen.base, outputs=outputs)
 
@@ -214,12 +243,12 @@ class Deliver:
         """Take back into staging what already bears the names that turned out to be taken, then forget the names."""
         for output in job.outputs:
             if output.file is not None:
-                await asyncio.to_thread(
+                await self._on(route)(
                     withdraw, route.outbox, job.folder, output.file, staging / staged_name(output), output.size or 0,
                     output.sha256,
                 )  # fmt: skip
         at = self._clock.text()
-        await self._ledger.write(lambda c: moves.change(c, job.id, State.RENDERED, at, base=None))
+        await self._ledger.write(lambda c: moves.change(c, job.id, State.RENDERED, at, base=None), point="names_taken")
         return replace(job, base=None)
 
     async def _finish(self, route: Route, job: Job, staging: Path) -> None:
@@ -228,18 +257,38 @@ class Deliver:
             lambda c: (
                 moves.move(c, job.id, State.RENDERED, State.DELIVERED, at, job.base or "", delivered_at=at, error=None)
                 and _forget_data(c, job)
-            )
+            ),
+            point="delivered",
         )
         self._fetch.forget(staging)
         self._hands.forget(job.id)
-        await asyncio.to_thread(unstage, route.outbox, job.id)
         if delivered:
             log.info(
                 "job_delivered", job=job.id, route=route.name, task=job.task_id, files=[o.file for o in job.outputs]
             )  # fmt: skip
             self._ended()
+        await self._on(route)(unstage, route.outbox, job.id)
+
+    async def _wait_for_place(self, route: Route, job: Job, fault: NoPlace) -> None:
+        """The share is well, so others go on; this job is tried again for a while, then a person has to look."""
+        failures, at = self._hands.failed(job.id), self._clock.text()
+        self._hands.rest(job.id, backoff(failures, self._clock.chance()))
+        if failures < _PLACE_TRIES:
+            waits = partial(moves.change, job_id=job.id, state=State.RENDERED, at=at, error=fault.sentence)
+            await self._ledger.write(waits, point="no_place")
+            if failures == 1:
+                log.warning("delivery_waits", job=job.id, route=route.name, task=job.task_id, reason=fault.sentence)
+            return
+        self._hands.forget(job.id)
+        reason = f"{fault.sentence}; then `release` delivers its result without paying again"
+        if await self._ledger.write(
+            lambda c: moves.move(c, job.id, State.RENDERED, State.HELD, at, reason, error=reason), point="no_place"
+        ):
+            log.warning("job_held", job=job.id, route=route.name, task=job.task_id, reason=reason)
 
     async def _later(self, route: Route, job: Job, fault: Temporary) -> None:
+        if self._fetch.has_gained(route.outbox / ".renderdrop" / job.id):
+            self._hands.forget(job.id)  # not in a row: this one brought something
         failures = self._hands.failed(job.id)
         if isinstance(fault, Missing) and failures >= _MISSING_TRIES:
             await self._end(route, job, State.FAILED, fault.sentence)
@@ -255,7 +304,8 @@ class Deliver:
         self._hands.forget(job.id)
         self._fetch.forget(route.outbox / ".renderdrop" / job.id)
         if await self._ledger.write(
-            lambda c: moves.move(c, job.id, State.RENDERED, to, at, reason, error=reason, base=None)
+            lambda c: moves.move(c, job.id, State.RENDERED, to, at, reason, error=reason, base=None),
+            point="undeliverable",
         ):
             event = "job_failed" if to is State.FAILED else "job_held"
             log.warning(event, job=job.id, route=route.name, task=job.task_id, reason=reason)
@@ -292,5 +342,8 @@ def _names_like(names: list[str], root: Path, folder: str) -> list[str]:
 
 
 def _owner(root: Path, folder: str, name: str) -> str | None:
-    with open_source(root, f"{folder}/{name}" if folder else name) as file:
-        return sidecar.belongs_to(file.read(0, 2**20))
+    try:
+        with open_source(root, f"{folder}/{name}" if folder else name) as file:
+            return sidecar.belongs_to(file.read(0, _LARGEST_SIDECAR))
+    except (SourceGone, SourceChanged, NotTakeable):
+        return None  # a link, a pipe, a folder: whatever has the name is not ours

@@ -7,6 +7,7 @@ is never run again for it, it is only filed later.
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +27,11 @@ from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import ShareOffline
 from renderdrop.model.job import Job, Place, Role, Source
 from renderdrop.model.lifecycle import ENDS, State
-from renderdrop.model.names import notices, shown
+from renderdrop.model.names import notices
+from renderdrop.model.notice import sentence
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.troubles import Troubles
 from renderdrop.share.leftovers import clear_folder
@@ -38,21 +41,25 @@ from renderdrop.share.publish import Archived, Like, archive, names_in, publish,
 log = structlog.get_logger()
 
 _STUCK: Final = 3
+_REST: Final = 300.0
+"""Seconds between two tries at most: across file systems each compares both files anew."""
 
 
 class FileAway:
     """Archives the sources of ended jobs."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, troubles: Troubles, hands: Hands) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, troubles: Troubles, hands: Hands, disks: Disks) -> None:
         self._ledger = ledger
         self._clock = clock
         self._troubles = troubles
         self._hands = hands
+        self._on = disks.of
         self._routes: dict[str, Route] = {}
         self._untidy: set[str] = set()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._naming = asyncio.Lock()
-        self._chain = Chain(ledger, clock)
+        self._naming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One after the other, route by route: a share that hangs holds up no other's names."""
+        self._chain = Chain(ledger, clock, disks)
         self.stuck: set[str] = set()
         """Jobs whose sources could not be filed several times in a row: ended, but somebody should look."""
         self.stopped = False
@@ -67,20 +74,27 @@ class FileAway:
         """Take up as many ended jobs as there are hands."""
         if self.stopped or not self._hands.free:
             return
-        routes = [name for name in self._routes if self._troubles.of("share", name) is None]
-        for name in self._untidy.intersection(routes):
-            await self._tidy(name)
+        routes = [
+            name
+            for name, route in self._routes.items()
+            if self._troubles.of("share", name) is None and not self._on(route).silent
+        ]
         but, free = self._hands.passed_over(), self._hands.free
         jobs = await self._ledger.read(lambda c: queries.to_file(c, routes=routes, but=but, limit=free))
         self._hands.more = len(jobs) == free
         for job in jobs:
-            self._hands.take(job.id, self._file(self._routes[job.route], job))
+            route = self._routes[job.route]
+            self._hands.take(job.id, self._file(route, job), self._on(route))
+        # Last, and whether or not a hand is free: it is short, and no job should wait a round for it.
+        for name in self._untidy.intersection(routes):
+            if (tidying := f"tidy {name}") not in self._hands.passed_over():
+                self._hands.take(tidying, self._tidy(name), self._on(self._routes[name]))
 
     async def _tidy(self, name: str) -> None:
         route = self._routes[name]
         try:
-            await asyncio.to_thread(online, Folders(route.inbox, route.outbox, route.done, route.failed))
-            await tidy(route, self._ledger)
+            await self._on(route)(online, Folders(route.inbox, route.outbox, route.done, route.failed))
+            await tidy(route, self._ledger, self._on(route))
             self._untidy.discard(name)
         except ShareOffline:
             pass  # the intake tells of it; the next round tries again
@@ -96,8 +110,8 @@ class FileAway:
 
     async def _file_in_turn(self, route: Route, job: Job) -> None:
         try:
-            await asyncio.to_thread(online, Folders(route.inbox, route.outbox, route.done, route.failed))
-            like = await asyncio.to_thread(Like.of, route.inbox)
+            await self._on(route)(online, Folders(route.inbox, route.outbox, route.done, route.failed))
+            like = await self._on(route)(Like.of, route.inbox)
             if job.state is State.DELIVERED:
                 await self._archive_all(route, job, like)
             else:
@@ -107,11 +121,20 @@ class FileAway:
         except ShareOffline as fault:
             # Perhaps one file's trouble (its permissions, its name) and not the share's: it waits, the others go on.
             failures = self._hands.failed(job.id)
-            self._hands.rest(job.id, backoff(failures + 2, self._clock.chance()))
+            self._hands.rest(job.id, backoff(failures + 2, self._clock.chance(), cap=_REST))
             if failures >= _STUCK:
                 self.stuck.add(job.id)
             if failures == 1:
                 log.warning("archive_waits", job=job.id, route=route.name, reason=fault.sentence)
+                await self._tell_waiting(job, f"delivered, but its source stays in the inbox: {fault.sentence}")
+
+    async def _tell_waiting(self, job: Job, why: str) -> None:
+        """Whoever lists the jobs learns why a source still lies in the inbox. A failed job has a reason of its own."""
+        if job.state is State.DELIVERED and job.error != why:
+            at = self._clock.text()
+            await self._ledger.write(
+                lambda c: moves.change(c, job.id, State.DELIVERED, at, error=why), point="archive_waits"
+            )
 
     async def _archive_all(self, route: Route, job: Job, like: Like) -> None:
         others = await self._ledger.read(lambda c: queries.siblings(c, job.arrival))
@@ -129,11 +152,11 @@ class FileAway:
             elif route.after == "keep":
                 ends.append(_End(source, Place.INBOX))
             else:
-                outcome = await asyncio.to_thread(remove, route.inbox, source.path, source.size, source.mtime_ns)
+                outcome = await self._on(route)(remove, route.inbox, source.path, source.size, source.mtime_ns)
                 ends.append(_End(source, Place.DELETED if outcome == "moved" else Place.GONE, outcome))
         if job.in_folder and route.after != "keep":
             await self._clear(route, job, route.done if moved else None)
-        await asyncio.to_thread(unstage, route.outbox, job.id)  # where a crash came right after the delivery
+        await self._on(route)(unstage, route.outbox, job.id)  # where a crash came right after the delivery
         await self._filed(job, ends)
 
     async def _tell_failure(self, route: Route, job: Job, like: Like) -> None:
@@ -143,7 +166,7 @@ class FileAway:
         before, they are in failed/ already. Then the notices alone appear, named after this job's part."""
         others = await self._ledger.read(lambda c: queries.siblings(c, job.arrival))
         stays = any(other.state is State.DELIVERED for other in others)
-        staging = await asyncio.to_thread(stage, route.outbox, job.id, like)
+        staging = await self._on(route)(stage, route.outbox, job.id, like)
         if not stays and _names_are_open(job, others):
             job = await self._choose(route, job, Place.FAILED)
         elif len(others) > 1 and all(source.told is None for source in job.sources):
@@ -163,7 +186,7 @@ class FileAway:
                 told.add(notice)
         if job.in_folder and not stays:
             await self._clear(route, job, route.failed)
-        await asyncio.to_thread(unstage, route.outbox, job.id)
+        await self._on(route)(unstage, route.outbox, job.id)
         await self._chain.tell(route, job)
         await self._filed(job, ends)
 
@@ -171,13 +194,13 @@ class FileAway:
         self, route: Route, job: Job, source: Source, told: str, staging: Path, like: Like
     ) -> None:  # fmt: skip
         data = sidecar.write(job, success=False, model=route.model)
-        await asyncio.to_thread(write_staged, staging / "json", data, like)
-        await asyncio.to_thread(write_staged, staging / "txt", sentence(job, source).encode(), like)
+        await self._on(route)(write_staged, staging / "json", data, like)
+        await self._on(route)(write_staged, staging / "txt", sentence(job, source).encode(), like)
         folder = told.rpartition("/")[0]
         txt, json = notices(told)
         for staged, notice in (("json", json), ("txt", txt)):
             try:
-                await asyncio.to_thread(
+                await self._on(route)(
                     publish, route.failed, staging / staged, folder, os.path.basename(notice), like
                 )  # fmt: skip
             except FileExistsError:
@@ -191,9 +214,10 @@ class FileAway:
         while True:
             stored = _of(job, source).stored or source.path
             try:
-                outcome = await asyncio.to_thread(
-                    archive, route.inbox, source.path, root, stored, source.size, source.mtime_ns, like
-                )
+                outcome = await self._on(route)(
+                    archive, route.inbox, source.path, root, stored, source.size, source.mtime_ns, like,
+                    size=source.size,
+                )  # fmt: skip
             except FileExistsError:
                 job = await self._choose(route, job, place)
                 continue
@@ -203,7 +227,7 @@ class FileAway:
     async def _choose(self, route: Route, job: Job, place: Place) -> Job:
         """Free names below done/ or failed/, numbered alike, committed before the sources go there, for every job of
         these files; in failed/ this job's notices are named after them. What is already there keeps its name."""
-        async with self._naming:
+        async with self._naming[route.name]:
             free = await self._free(route, job, place, moved_names(job))
             chosen = [
                 replace(s, stored=stored_path(job, s, free[moved_name(job, s)]))
@@ -218,13 +242,13 @@ class FileAway:
                     moves.relocate(c, job, s, stored=s.stored)
                     moves.record_source(c, job.id, s.path, told=s.told)
 
-            await self._ledger.write(commit)
+            await self._ledger.write(commit, point="where_to")
         return _with(job, chosen)
 
     async def _choose_part(self, route: Route, job: Job) -> Job:
         """Free names in failed/ for what is to be said of one of several jobs of these files, committed at once."""
         names = {s.path: f"{moved_name(job, s)}.{job.wishes.label or job.id}" for s in job.inputs}
-        async with self._naming:
+        async with self._naming[route.name]:
             free = await self._free(route, job, Place.FAILED, list(dict.fromkeys(names.values())))
             below = f"{job.folder}/" if job.folder else ""
             chosen = [replace(s, told=f"{below}{free[names[s.path]]}") for s in job.inputs]
@@ -233,12 +257,12 @@ class FileAway:
                 for s in chosen:
                     moves.record_source(c, job.id, s.path, told=s.told)
 
-            await self._ledger.write(commit)
+            await self._ledger.write(commit, point="part_name")
         return _with(job, chosen)
 
     async def _free(self, route: Route, job: Job, place: Place, names: list[str]) -> dict[str, str]:
         root = route.failed if place is Place.FAILED else route.done
-        taken = await asyncio.to_thread(names_in, root, job.folder)
+        taken = await self._on(route)(names_in, root, job.folder)
         on_the_way = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, place, job.arrival))
         return dict(
             zip(names, free_to_store(names, [*taken, *names_on_the_way(on_the_way, job.folder)]), strict=True)
@@ -248,7 +272,7 @@ class FileAway:
         """What is left of a folder bundle's folder: litter goes along, empty folders go."""
         moved = next((s for s in job.sources if s.stored is not None), None)
         target = _whole(job, moved) if moved is not None else job.bundle
-        await asyncio.to_thread(clear_folder, route.inbox, job.bundle or "", root, target or "")
+        await self._on(route)(clear_folder, route.inbox, job.bundle or "", root, target or "")
 
     async def _filed(self, job: Job, ends: Sequence["_End"]) -> None:
         def filed(c: Connection) -> None:
@@ -256,8 +280,10 @@ class FileAway:
                 where = {"stored": _of(job, end.source).stored} if end.place in (Place.DONE, Place.FAILED) else {}
                 moves.relocate(c, job, end.source, place=end.place, **where)
                 moves.record_source(c, job.id, end.source.path, filed=True)
+            if job.state is State.DELIVERED and job.error is not None:
+                moves.change(c, job.id, State.DELIVERED, job.updated, error=None)
 
-        await self._ledger.write(filed)
+        await self._ledger.write(filed, point="filed")
         for end in ends:
             bound = log.bind(job=job.id, route=job.route, path=end.source.path)
             if end.outcome == "changed":
@@ -299,20 +325,3 @@ def _names_are_open(job: Job, others: Sequence[Job]) -> bool:
     """Whether the files still lie in the inbox and no job of theirs has chosen where in failed/ they go."""
     at_home = {s.path for s in job.sources if s.place is Place.INBOX and not s.filed}
     return bool(at_home) and not any(s.told for other in others for s in other.sources if s.path in at_home)
-
-
-def sentence(job: Job, source: Source) -> str:
-    """The notice for whoever dropped the file: what happened, what to do, the job."""
-    name = shown(moved_name(job, source))
-    what = "was cancelled" if job.state is State.CANCELLED else "could not be rendered"
-    if job.wishes.label:
-        what = f"({shown(job.wishes.label)}) {what}"
-    reason = (job.error or "no reason is known").rstrip(".")
-    thing = "the folder" if job.in_folder else "the file" if len(job.sources) == 1 else "its files"
-    if job.paid:
-        do = f"The render itself is done and paid for: `renderdrop retry {job.id}` fetches it without paying again."
-    elif job.wishes.label:
-        do = f"When that is put right, `renderdrop retry {job.id}` runs this one again."
-    else:
-        do = f"When that is put right, move {thing} back into the inbox: that is a fresh try."
-    return f"{name} {what}: {reason}.\n{do}\nJob {job.id}, route {job.route}.\n"

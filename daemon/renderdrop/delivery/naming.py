@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from renderdrop.model.job import Job, Source
-from renderdrop.model.media import extension
+from renderdrop.model.media import ACTIVE, extension
 from renderdrop.model.names import NOTICE_JSON, clean, cut, fold, notices, numbered, split_ext
 
 SIDECAR: Final = ".json"
@@ -45,7 +45,8 @@ def base_name(
 
 
 def output_extension(url: str, media_type: str | None) -> str:
-    """An output's extension with its dot: from the name in its URL, else from its media type, else none."""
+    """An output's extension with its dot: from the name in its URL, else from its media type, else none. None that a
+    desktop would run: a result is looked at by people who trust the share."""
     if url[:5].lower() == "data:":
         return extension(media_type or "")
     try:
@@ -55,7 +56,7 @@ def output_extension(url: str, media_type: str | None) -> str:
         names = []
     for name in names:
         ext = split_ext(re.split(r"[/\\]", name)[-1])[1]
-        if _EXTENSION.fullmatch(ext):
+        if _EXTENSION.fullmatch(ext) and fold(ext[1:]) not in ACTIVE:
             return ext
     return extension(media_type or "")
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from renderdrop.dispatch.choose import Choice, choose
 from renderdrop.dispatch.farm import Farm
 from renderdrop.dispatch.kinds import Errand
-from renderdrop.dispatch.opened import Opened
+from renderdrop.dispatch.opened import Opened, opened
 from renderdrop.dispatch.same import Same
 from renderdrop.dispatch.submit import Submit
 from renderdrop.dispatch.upload import Stopping
@@ -38,6 +38,7 @@ from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.model.wishes import params_of
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.troubles import PLATFORM, SUBMISSIONS, Troubles
 from renderdrop.share.marker import Folders, online
@@ -65,6 +66,7 @@ class Dispatch:
         same: Same,
         submit: Submit,
         hands: Hands,
+        disks: Disks,
         submitted: Callable[[], None],
         shared: Callable[[], None],
         ended: Callable[[], None],
@@ -75,6 +77,7 @@ class Dispatch:
         self._farm = farm
         self._submit = submit
         self._hands = hands
+        self._disks = disks
         self._submitted = submitted
         self._shared = shared
         self._same = same
@@ -104,15 +107,15 @@ class Dispatch:
             )
             self._hands.more = len(jobs) == free
             for job in jobs:
-                self._hands.take(job.id, self._send(job))
+                self._take(job)
         for name in on_trial:
             await self._try_one(name, passed_over)
 
     def _sort_routes(self) -> tuple[list[str], list[str]]:
         """Routes that go on freely, and paused ones whose next trial is due."""
         free, trial = [], []
-        for name in self._routes:
-            if self._troubles.of("share", name) is not None:
+        for name, route in self._routes.items():
+            if self._troubles.of("share", name) is not None or self._disks.of(route).silent:
                 continue
             if self._troubles.of("route", name) is None:
                 free.append(name)
@@ -128,7 +131,7 @@ class Dispatch:
             return
         jobs = await self._ledger.read(lambda c: queries.waiting(c, routes=routes, but=passed_over, limit=_TRIAL_LOOK))
         for job in sorted(jobs, key=_has_lost_an_answer)[:1]:
-            self._hands.take(job.id, self._send(job))
+            self._take(job)
 
     async def _try_one(self, route: str, passed_over: set[str]) -> None:
         tried = self._trials.setdefault(route, set())
@@ -140,7 +143,10 @@ class Dispatch:
             await self._troubles.end("route", route)  # nothing of it waits any more
             return
         tried.add(job.id)
-        self._hands.take(job.id, self._send(job))
+        self._take(job)
+
+    def _take(self, job: Job) -> None:
+        self._hands.take(job.id, self._send(job), self._disks.of(self._routes[job.route]))
 
     async def _next_of(self, route: str, but: set[str]) -> Job | None:
         found = await self._ledger.read(lambda c: queries.waiting(c, routes=[route], but=but, limit=1))
@@ -153,10 +159,11 @@ class Dispatch:
         if job.paid and job.task_id is not None:
             await self._resume(job)
             return
+        disk = self._disks.of(route)
         try:
-            await asyncio.to_thread(online, Folders(route.inbox, route.outbox, route.done, route.failed))
-            with await asyncio.to_thread(Opened.of, route, job, lambda: self.stopped) as files:
-                if await asyncio.to_thread(files.being_written):
+            await disk(online, Folders(route.inbox, route.outbox, route.done, route.failed))
+            async with opened(disk, route, job, lambda: self.stopped) as files:
+                if await disk(files.being_written):
                     self._hands.rest(job.id, _WRITER_REST)
                     return
                 await self._submit.ready(route, files)
@@ -195,7 +202,9 @@ class Dispatch:
         if verdict.wait_for is not None:
             self._hands.rest(job.id, _SAME_REST)
             why = f"it waits for job {verdict.wait_for}, which was asked for the very same"
-            await self._ledger.write(lambda c: moves.change(c, job.id, State.QUEUED, at, error=why))
+            await self._ledger.write(
+                lambda c: moves.change(c, job.id, State.QUEUED, at, error=why), point="waits_for_same"
+            )
             return True
         if earlier is None:
             return False
@@ -206,7 +215,7 @@ class Dispatch:
                 moves.record_source(c, job.id, path, sha256=sha256)
             return moves.share_results(c, job.id, at, earlier, fingerprint)
 
-        if await self._ledger.write(share):
+        if await self._ledger.write(share, point="shared"):
             log.info("job_is_a_duplicate", job=job.id, route=route.name, of=earlier.id)
             self._shared()
         return True
@@ -226,7 +235,8 @@ class Dispatch:
                     c, job.id, at, cluster=choice.cluster, note=choice.reason,
                     workflow_id=job.wishes.workflow_id or route.workflow_id,
                     version_id=job.wishes.version_id or route.version_id, params=params, priority=job.priority,
-                )
+                ),
+                point="submitting",
             )  # fmt: skip
         if number is None:
             return None
@@ -251,20 +261,21 @@ class Dispatch:
 
     async def _resume(self, job: Job) -> None:
         at = self._clock.text()
-        if await self._ledger.write(lambda c: moves.resume_task(c, job.id, at)):
+        if await self._ledger.write(lambda c: moves.resume_task(c, job.id, at), point="resumed"):
             log.info("task_asked_again", job=job.id, route=job.route, task=job.task_id)
             self._submitted()
 
     async def _drop(self, job: Job, reason: str) -> None:
         """End a job whose files are not what they were: what lies there may become a new job."""
         at = self._clock.text()
-        if await self._ledger.write(lambda c: disband(c, job.id, at, reason)):
+        if await self._ledger.write(lambda c: disband(c, job.id, at, reason), point="dropped"):
             log.info("job_cancelled", job=job.id, route=job.route, reason=reason)
 
     async def _fail(self, job: Job, reason: str) -> None:
         at = self._clock.text()
         if await self._ledger.write(
-            lambda c: moves.move(c, job.id, State.QUEUED, State.FAILED, at, reason, error=reason)
+            lambda c: moves.move(c, job.id, State.QUEUED, State.FAILED, at, reason, error=reason),
+            point="not_takeable",
         ):
             log.warning("job_failed", job=job.id, route=job.route, reason=reason)
             self._ended()

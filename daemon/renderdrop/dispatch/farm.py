@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 REST: Final = 60.0
 """Seconds for which a cluster that refused is left alone, if the route has another."""
+UNKNOWN_CALL: Final = (404, 405)
+"""HTTP statuses with which a server says that it has no such call, or no such thing."""
 _BLIND_AFTER: Final = 4
 """Failed status looks in a row after which we choose without figures rather than not at all."""
 
@@ -64,6 +66,16 @@ class Farm:
         self._seen = {status.name: status for status in found}
         self._ceilings |= {status.name: status.ceiling for status in found if status.ceiling is not None}
         log.debug("clusters_seen", clusters={s.name: [s.nodes, s.ceiling] for s in found})
+
+    async def is_astray(self) -> bool:
+        """Whether not even the status call, which names nothing that could be missing, is known at this address."""
+        try:
+            await self.refresh()
+        except Refused as fault:
+            return fault.http_status in UNKNOWN_CALL
+        except (Temporary, PlatformDown):
+            pass
+        return False
 
     async def situation(self, allowed: tuple[str, ...]) -> Situation:
         """What a choice among `allowed` depends on. Raises PlatformDown, Temporary or Refused while there is no status.

@@ -4,7 +4,6 @@ Owns the reading and the check that everything the route sets is there. A graph 
 fails no job: its files are not to blame.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from renderdrop.model.errors import RouteDown
 from renderdrop.model.names import shown
 from renderdrop.model.route import Route
 from renderdrop.platform import graph_json
+from renderdrop.runtime.disk import Disks
 from renderdrop.share.own import read_own
 
 log = structlog.get_logger()
@@ -33,14 +33,15 @@ class Graph:
 class Graphs:
     """Every graph in use, as last read."""
 
-    def __init__(self) -> None:
+    def __init__(self, disks: Disks) -> None:
+        self._disks = disks
         self._read: dict[Path, Graph] = {}
 
     async def read(self, route: Route) -> Graph:
         """The route's graph as it is now. Raises RouteDown."""
         path = route.graph
         assert path is not None
-        data = await asyncio.to_thread(read_own, path, graph_json.SIZE_CAP)
+        data = await self._disks.of(route)(read_own, path, graph_json.SIZE_CAP)
         sha256 = hashlib.sha256(data).hexdigest()
         known = self._read.get(path)
         if known is None or known.sha256 != sha256:

@@ -102,7 +102,10 @@ class Kinds:
                 return known
         name = await graphs.upload(self._client, upload.part(), upload.check, self._clock.now())
         await self._ledger.write(
-            partial(moves.remember_upload, sha256=upload.sha256, size=upload.size, filename=name, at=self._clock.text())
+            partial(
+                moves.remember_upload, sha256=upload.sha256, size=upload.size, filename=name, at=self._clock.text()
+            ),
+            point="uploaded",
         )
         return name
 

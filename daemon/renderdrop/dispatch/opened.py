@@ -4,17 +4,18 @@ Owns that every source is held by a descriptor from the first byte to the last, 
 ticket was changed meanwhile is not the job that was accepted. Constants of the route are opened along with them.
 """
 
-import asyncio
 import hashlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 from renderdrop.dispatch.upload import Upload
 from renderdrop.model.errors import RouteDown, SourceChanged
 from renderdrop.model.job import Constant, Job, Role, Source
+from renderdrop.model.names import shown
 from renderdrop.model.route import Route
+from renderdrop.runtime.disk import Disk
 from renderdrop.share.own import open_own
 from renderdrop.share.source import SourceFile, open_source
 
@@ -22,7 +23,8 @@ from renderdrop.share.source import SourceFile, open_source
 class Opened:
     """A job's files: `sources` and `constants` are sent, the others are only held."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
         self.sources: list[Upload] = []
         self.constants: list[Upload] = []
         self._others: list[tuple[Source, SourceFile]] = []
@@ -30,23 +32,25 @@ class Opened:
         self._all = ExitStack()
 
     @classmethod
-    def of(cls, route: Route, job: Job, stopping: Callable[[], bool]) -> Self:
-        """Open them. Raises SourceGone, SourceChanged, NotTakeable, ShareOffline, RouteDown."""
-        opened = cls()
+    def of(cls, disk: Disk, route: Route, job: Job, stopping: Callable[[], bool]) -> Self:
+        """Open them, to be read by way of `disk`. Blocks.
+
+        Raises SourceGone, SourceChanged, NotTakeable, ShareOffline, RouteDown."""
+        opened = cls(disk)
         try:
             for source in job.sources:
                 file = opened._all.enter_context(open_source(route.inbox, source.path))
                 if (file.size, file.mtime_ns) != (source.size, source.mtime_ns):
-                    raise SourceChanged(f"{source.path.rpartition('/')[2]} is not the file that settled")
+                    raise SourceChanged(f"{shown(source.path.rpartition('/')[2])} is not the file that settled")
                 if source.role is Role.FILE:
-                    opened.sources.append(Upload(source.input, source.path.rpartition("/")[2], file, stopping))
+                    opened.sources.append(Upload(source.input, source.path.rpartition("/")[2], file, disk, stopping))
                     opened._paths.append(source.path)
                 else:
                     opened._others.append((source, file))
             for name, path in route.constants.items():
                 # The operator's own file, caught while it is saved anew: no reason to let the sources go.
                 own = opened._all.enter_context(open_own(path))
-                opened.constants.append(Upload(name, path.name, own, stopping, RouteDown))
+                opened.constants.append(Upload(name, path.name, own, disk, stopping, RouteDown))
         except BaseException:
             opened._all.close()
             raise
@@ -67,14 +71,14 @@ class Opened:
         for upload in self.uploads:
             await upload.check()
         for source, file in self._others:
-            if not await asyncio.to_thread(file.unchanged):
-                raise SourceChanged(f"{source.path.rpartition('/')[2]} was changed before its job was sent")
+            if not await self._disk(file.unchanged):
+                raise SourceChanged(f"{shown(source.path.rpartition('/')[2])} was changed before its job was sent")
 
     async def digests(self) -> dict[str, str]:
         """SHA-256 by path, of the sources that were read; texts and tickets are small and read now."""
         found = {path: upload.sha256 for path, upload in zip(self._paths, self.sources, strict=True)}
         for source, file in self._others:
-            data = await asyncio.to_thread(file.read, 0, source.size)
+            data = await self._disk(file.read, 0, source.size)
             found[source.path] = hashlib.sha256(data).hexdigest()
         return found
 
@@ -91,3 +95,13 @@ class Opened:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+@asynccontextmanager
+async def opened(disk: Disk, route: Route, job: Job, stopping: Callable[[], bool]) -> AsyncIterator[Opened]:
+    """A job's files, closed at the end, without waiting for a share that is silent. Raises what `Opened.of` does."""
+    files = await disk(Opened.of, disk, route, job, stopping, late=Opened.close)
+    try:
+        yield files
+    finally:
+        await disk.close(files.close)

@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from renderdrop.dispatch.upload import Upload
+from renderdrop.dispatch.upload import CHUNK, Upload
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.errors import StoreDown
@@ -20,7 +20,6 @@ from renderdrop.model.media import media_type
 from renderdrop.model.names import clean, split_ext
 from renderdrop.model.route import Publish, Route
 from renderdrop.platform.store import Store
-from renderdrop.share.source import SourceFile
 
 log = structlog.get_logger()
 
@@ -50,11 +49,13 @@ class Publisher:
         assert route.publish is not None  # `Kinds.ready` has looked
         store = self._store(route.publish)
         key = f"{route.publish.prefix}{job.id}/{number}-{clean(upload.input, 'input')}{split_ext(upload.filename)[1]}"
-        await self._ledger.write(partial(moves.will_publish, job_id=job.id, route=route.name, key=key))
+        await self._ledger.write(
+            partial(moves.will_publish, job_id=job.id, route=route.name, key=key), point="to_publish"
+        )
         await upload.digest()
         self._putting.add(key)
         try:
-            await asyncio.to_thread(store.put, key, _Reader(upload.file), upload.size, media_type(upload.name))
+            await asyncio.to_thread(store.put, key, _Reader(upload), upload.size, media_type(upload.name))
         finally:
             self._putting.discard(key)
         await upload.check()
@@ -81,7 +82,7 @@ class Publisher:
                     self._troubled.add(name)
                 continue
             self._troubled.discard(name)
-            await self._ledger.write(partial(moves.unpublished, key=key))
+            await self._ledger.write(partial(moves.unpublished, key=key), point="unpublished")
             log.info("unpublished", route=name, key=key)
 
     async def work_left(self) -> bool:
@@ -96,11 +97,14 @@ class Publisher:
 
 
 class _Reader(io.RawIOBase):
-    """An open source as the store's client reads it. Lives in its thread alone."""
+    """An open source as the store's client reads it, in a thread of its own; every look at the share goes its usual
+    way, so that a share that hangs is not taken for a slow store."""
 
-    def __init__(self, file: SourceFile) -> None:
-        self._file = file
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+        self._loop = asyncio.get_running_loop()
         self._at = 0
+        self._block, self._block_at = b"", 0
 
     def readable(self) -> bool:
         return True
@@ -112,10 +116,23 @@ class _Reader(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._upload.size}[whence]
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(self._at, self._file.size - self._at if size < 0 else size)
-        self._at += len(data)
-        return data
+        wanted = self._upload.size - self._at if size < 0 else size
+        pieces = []
+        while wanted > 0 and (piece := self._piece(wanted)):
+            pieces.append(piece)
+            wanted -= len(piece)
+            self._at += len(piece)
+        return b"".join(pieces)
+
+    def _piece(self, most: int) -> bytes:
+        """What comes next, out of the block at hand or the next one: the client asks for a few kilobytes at a time."""
+        if not self._block_at <= self._at < self._block_at + len(self._block):
+            read = self._upload.disk(self._upload.file.read, self._at, CHUNK)
+            self._block = asyncio.run_coroutine_threadsafe(read, self._loop).result()
+            self._block_at = self._at
+        begin = self._at - self._block_at
+        return self._block[begin : begin + most]

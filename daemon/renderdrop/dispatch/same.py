@@ -4,7 +4,6 @@ Owns the fingerprint of a job and the verdict on it; only routes with `duplicate
 counts only while its files are still in the outbox, byte for byte: what was taken away cannot be given again.
 """
 
-import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from renderdrop.model.job import Job
 from renderdrop.model.lifecycle import OPEN, State
 from renderdrop.model.route import Route
 from renderdrop.model.wishes import params_of
+from renderdrop.runtime.disk import Disks
 from renderdrop.share.staged import published
 
 _VERSION: Final = 1
@@ -39,7 +39,8 @@ class Verdict:
 class Same:
     """Finds earlier jobs that were the same."""
 
-    def __init__(self, ledger: Ledger, graphs: Graphs) -> None:
+    def __init__(self, ledger: Ledger, graphs: Graphs, disks: Disks) -> None:
+        self._disks = disks
         self._ledger = ledger
         self._graphs = graphs
         self._waits: dict[str, str] = {}
@@ -78,10 +79,10 @@ class Same:
         """What an earlier job means to this one; where there is none, this one claims the fingerprint for itself."""
         found = await self._ledger.read(lambda c: queries.same_work(c, fingerprint, job.id))
         for earlier in found:
-            if earlier.state is State.DELIVERED and await asyncio.to_thread(_is_there, route, earlier):
+            if earlier.state is State.DELIVERED and await self._disks.of(route)(_is_there, route, earlier):
                 return Verdict(result_of=earlier)
         # Claimed in one transaction with the look: of two that arrive together only one is the first.
-        first = await self._ledger.write(partial(_claim, job=job, fingerprint=fingerprint))
+        first = await self._ledger.write(partial(_claim, job=job, fingerprint=fingerprint), point="claimed")
         if first is not None:
             self._waits[job.id] = first
         return Verdict(wait_for=first)

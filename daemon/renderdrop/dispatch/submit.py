@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.farm import UNKNOWN_CALL, Farm
 from renderdrop.dispatch.kinds import Errand, Kinds
 from renderdrop.dispatch.opened import Opened
 from renderdrop.dispatch.upload import Stopping
@@ -24,6 +24,7 @@ from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import (
     Busy,
     Fault,
+    LedgerFull,
     NotTakeable,
     PlatformDown,
     Refused,
@@ -104,7 +105,7 @@ class Submit:
             digests.update(await case.files.digests())
             await case.files.check()
             complete = True
-            await self._ledger.write(lambda c: moves.complete_body(c, case.number))
+            await self._ledger.write(lambda c: moves.complete_body(c, case.number), point="complete")
 
         try:
             task = await self._kinds.submit(case, before_last)
@@ -130,7 +131,7 @@ class Submit:
         except NotTakeable as fault:
             await self._end(case, Outcome.NOT_SENT, State.FAILED, fault.sentence)
             self._ended()
-        except Stopping as fault:
+        except (Stopping, LedgerFull) as fault:
             await self._back(case, fault.sentence)
         except Exception as error:
             # Foreseen by nobody. The job must not stay on the wire for ever: it is sorted as after a crash.
@@ -154,7 +155,7 @@ class Submit:
                 submitted_at=at, error=None, sent=asdict(case.sent()),
             )  # fmt: skip
 
-        moved = await self._ledger.write(accept)
+        moved = await self._ledger.write(accept, point="accepted")
         self._refusals.pop(case.route.name, None)
         self._faults.end()
         self._hands.forget(case.job.id)
@@ -167,13 +168,18 @@ class Submit:
             bound.warning("task_of_cancelled_job", reason="the platform may render it and bill it all the same")
 
     async def _refused(self, case: Errand, fault: Refused) -> None:
+        if fault.http_status in UNKNOWN_CALL and await self._farm.is_astray():
+            astray = f"the platform knows none of its own calls (HTTP {fault.http_status}): is platform.base_url right?"
+            await self._back(case, astray)
+            await self._troubles.tell("platform", PLATFORM, astray)
+            return
         self._faults.end()
         sentence = f"the platform refused it: {shown(fault.message)}"
         # Once: what is refused again with a new upload is not the old one's fault.
         last = case.job.submissions[-case.route.attempts :]
         uploaded_again = any(s.detail.endswith(_UPLOADED_AGAIN) for s in last)
         if case.remembered and not uploaded_again and names_missing_input(fault.message, case.uploads):
-            await self._ledger.write(lambda c: moves.forget_uploads(c, case.uploads))
+            await self._ledger.write(lambda c: moves.forget_uploads(c, case.uploads), point="upload_forgotten")
             await self._end(case, Outcome.REFUSED, State.QUEUED, f"{sentence}; {_UPLOADED_AGAIN}")
             return
         if case.cluster:
@@ -243,7 +249,7 @@ class Submit:
             if moves.move(c, job.id, State.SUBMITTING, State.QUEUED, at, sentence):
                 disband(c, job.id, at, sentence)
 
-        await self._ledger.write(drop)
+        await self._ledger.write(drop, point="changed")
         log.info("job_cancelled", job=job.id, route=job.route, reason=sentence)
 
     async def _back(self, case: Errand, sentence: str) -> None:
@@ -252,7 +258,8 @@ class Submit:
 
     async def _end(self, case: Errand, outcome: Outcome, to: State, sentence: str, attempts: int | None = None) -> None:
         await self._ledger.write(
-            partial(_close, case=case, at=self._clock.text(), outcome=outcome, to=to, note=sentence, attempts=attempts)
+            partial(_close, case=case, at=self._clock.text(), outcome=outcome, to=to, note=sentence, attempts=attempts),
+            point="not_accepted",
         )
         event = {State.FAILED: "job_failed", State.HELD: "job_held"}.get(to, "job_requeued")
         log.warning(

@@ -5,7 +5,6 @@ thread, never on the event loop. A file that is not the one that settled abandon
 is whole, so that no task can come of it.
 """
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -14,10 +13,13 @@ from renderdrop.model.errors import Fault, SourceChanged
 from renderdrop.model.media import media_type
 from renderdrop.model.names import clean
 from renderdrop.platform.multipart import FilePart
+from renderdrop.runtime.disk import Disk
 from renderdrop.share.source import SourceFile
 
 CHUNK: Final = 2**20
 """Bytes read at once."""
+_LOOKS: Final = 3
+"""How often a file is read through once more because something was done to it under the last reading."""
 
 
 class Stopping(Fault):
@@ -32,6 +34,7 @@ class Upload:
         input_name: str,
         name: str,
         file: SourceFile,
+        disk: Disk,
         stopping: Callable[[], bool],
         changed: Callable[[str], Fault] = SourceChanged,
     ) -> None:
@@ -40,6 +43,7 @@ class Upload:
         self.name = name
         self.size = file.size
         self.file = file
+        self.disk = disk
         self._stopping = stopping
         self._changed = changed
         self._hash = hashlib.sha256()
@@ -61,8 +65,18 @@ class Upload:
         """The last look before the request is complete. Raises SourceChanged, ShareOffline or Stopping."""
         if self._stopping():
             raise Stopping("the daemon was stopped before the request had left; it is submitted again")
-        if not await asyncio.to_thread(self.file.unchanged):
+        if not await self.disk(self.file.unchanged):
             raise self._changed(f"{self.filename} changed while it was uploaded")
+        for _ in range(_LOOKS):
+            if not await self.disk(self.file.touched):
+                return
+            # Written to with its times set back, or merely renamed: only its bytes tell.
+            sent = self.sha256
+            async for _ in self.chunks():
+                pass
+            if self.sha256 != sent:
+                break
+        raise self._changed(f"{self.filename} changed while it was uploaded")
 
     async def digest(self) -> str:
         """Read it through for its SHA-256 alone. Raises as `chunks` does."""
@@ -78,7 +92,7 @@ class Upload:
         while offset < self.size:
             if self._stopping():
                 raise Stopping("the daemon was stopped before the request had left; it is submitted again")
-            chunk = await asyncio.to_thread(self._read, offset, min(CHUNK, self.size - offset))
+            chunk = await self.disk(self._read, offset, min(CHUNK, self.size - offset))
             if not chunk:
                 raise self._changed(f"{self.filename} became shorter while it was uploaded")
             offset += len(chunk)

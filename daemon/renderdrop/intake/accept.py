@@ -5,12 +5,12 @@ a job that waits for partners, or one that fails with a sentence. A group is a j
 neither. It must never move or change a file.
 """
 
-import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -28,6 +28,7 @@ from renderdrop.model.arrival import Adopted, Arrival, Earlier
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disk
 from renderdrop.share.scan import Entry, look
 
 log = structlog.get_logger()
@@ -50,17 +51,21 @@ class Decided:
 
 
 class Accept:
-    """Decides the groups of one inbox. `leases` where a writer can be recognised; `ticket_wait` in seconds."""
+    """Decides the groups of one inbox. `leases` where a writer can be recognised; `ticket_wait` in seconds; `waits`:
+    since when (monotonic) each job waits for partners."""
 
     def __init__(
-        self, route: Route, ledger: Ledger, clock: Clock, gather: Gather, leases: bool, ticket_wait: float
+        self, route: Route, ledger: Ledger, clock: Clock, disk: Disk, gather: Gather, leases: bool, ticket_wait: float,
+        waits: dict[str, float],
     ) -> None:  # fmt: skip
         self._route = route
         self._ledger = ledger
         self._clock = clock
         self._gather = gather
-        self._leases = leases
+        self.leases = leases
+        self._disk = disk
         self._ticket_wait = ticket_wait
+        self._waits = waits
 
     async def decide(self, groups: Sequence[Group]) -> Decided:
         """Decide groups that stand still; what cannot be decided yet is gathered on. Raises ShareOffline."""
@@ -68,18 +73,19 @@ class Accept:
         cases = await self._due(groups, decided)
         await self._ask_after_late(cases)
         cases = [case for case in cases if not await self._in_the_making(case, decided)]
-        reads = await asyncio.to_thread(self._read, cases)
+        reads = await self._disk(self._read, cases)
         cases = [case for case, read in zip(cases, reads, strict=True) if self._heeds(case, read, decided)]
         cases = [case for case in cases if not self._rests(case)]
         now, at = self._clock.monotonic(), self._clock.text()
+        new = self._new_ids(sum(len(case.wishes) for case in cases))
         arrivals = [
-            arrival_of(self._route, case, sorted(self._new_id() for _ in case.wishes), now, self._ticket_wait)
+            arrival_of(self._route, case, sorted(islice(new, len(case.wishes))), now, self._ticket_wait)
             for case in cases
         ]
         if arrivals:
-            adopted = await self._ledger.write(lambda c: adopt(c, at, self._route, arrivals))
+            adopted = await self._ledger.write(lambda c: adopt(c, at, self._route, arrivals), point="adopted")
             for case, arrival, became in zip(cases, arrivals, adopted, strict=True):
-                self._conclude(case, arrival, became, decided)
+                self._conclude(case, arrival, became, decided, at)
         return decided
 
     async def _due(self, groups: Sequence[Group], decided: Decided) -> list[Case]:
@@ -116,7 +122,7 @@ class Accept:
         names = {"paths": paths} if route.bundle == "file" else {"bundles": {bundle_of(route, p) or p for p in paths}}
         left = await self._ledger.read(lambda c: queries.kept(c, route.name, **names))
         left = {path: stat for path, stat in left.items() if self._gather.settled(path) is None}
-        for path, entry in (await asyncio.to_thread(look, route.inbox, left)).items():
+        for path, entry in (await self._disk(look, route.inbox, left)).items():
             if entry is None:
                 continue
             if (entry.size, entry.mtime_ns) != left[path]:
@@ -154,7 +160,7 @@ class Accept:
 
     def _read(self, cases: Sequence[Case]) -> list[Read | None]:
         """What the files of each case say; nothing is read of what fails anyway. In a thread."""
-        reading = Reading(self._route, self._leases, self._gather.batches)
+        reading = Reading(self._route, self.leases, self._gather.batches)
         return [
             reading.read(case.pieces, case.files, case.assembly) if case.refusal is None else None for case in cases
         ]
@@ -186,18 +192,19 @@ class Accept:
         self._gather.again(case.group, until, rests=True)
         return True
 
-    def _conclude(self, case: Case, arrival: Arrival, became: Adopted | None, decided: Decided) -> None:
+    def _conclude(self, case: Case, arrival: Arrival, became: Adopted | None, decided: Decided, at: str) -> None:
         if became is None:
             self._gather.done(case.group, case.own)
             return
         decided.earlier += became.earlier
         bound = log.bind(job=became.jobs[0], route=self._route.name, path=arrival.sources[0].path)
         if arrival.waiting_for is not None:
-            self._await(case.group, became.since)
+            self._await(case.group, became, at)
             if case.group.told != arrival.waiting_for:
                 case.group.told = arrival.waiting_for
                 bound.info("bundle_waits", waiting_for=arrival.waiting_for)
             return
+        self._waits.pop(became.jobs[0], None)
         self._gather.done(case.group, case.own)
         decided.jobs += len(became.jobs)
         if arrival.refusal is not None:
@@ -206,13 +213,18 @@ class Accept:
         for job_id in became.jobs:
             bound.info("job_queued", job=job_id, size=sum(s.size for s in arrival.sources))
 
-    def _await(self, group: Group, since: str) -> None:
-        """Partners are waited for; the time since is taken from the wall clock once, then kept on the monotonic one."""
-        timeout = self._route.bundle_timeout
-        if timeout:
-            waited = (self._clock.now() - datetime.fromisoformat(since)).total_seconds()
-            group.deadline = self._clock.monotonic() + timeout - min(max(waited, 0.0), timeout)
+    def _await(self, group: Group, became: Adopted, at: str) -> None:
+        """Partners are waited for. How long an earlier run of the daemon has waited, only the wall clock can tell, and
+        it is asked once; from then on, and for a job that was made just now (`at`), the monotonic one counts."""
+        job_id, timeout = became.jobs[0], self._route.bundle_timeout
+        if job_id not in self._waits:
+            made_now = became.since == at
+            waited = 0.0 if made_now else (self._clock.now() - datetime.fromisoformat(became.since)).total_seconds()
+            self._waits[job_id] = self._clock.monotonic() - max(waited, 0.0)  # a clock set back: no time has passed
+        group.deadline = self._waits[job_id] + timeout if timeout else None
         self._gather.again(group, group.deadline, rests=True)
 
-    def _new_id(self) -> str:
-        return ids.job_id(int(self._clock.now().timestamp() * 1000), random.getrandbits(ids.RANDOM_BITS))
+    def _new_ids(self, number: int) -> Iterator[str]:
+        """So many ids, no two alike: a flood of files brings hundreds within a millisecond."""
+        milliseconds = int(self._clock.now().timestamp() * 1000)
+        return (ids.job_id(milliseconds, n) for n in random.sample(range(2**ids.RANDOM_BITS), number))

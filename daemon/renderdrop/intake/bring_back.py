@@ -4,7 +4,6 @@ Owns that one way from done/ or failed/ back. The job is already open and owns i
 leaves the files alone whenever they appear there; those of a job that lacked something are gathered afresh.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from renderdrop.intake.refuse import refusal
-from renderdrop.intake.untell import take_chain_notice, take_notices
+from renderdrop.intake.untell import take_chain_notice, take_notices, tellers
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.job import Job, Place, Role, Source
@@ -22,6 +21,7 @@ from renderdrop.model.lifecycle import State
 from renderdrop.model.names import cut, fold, numbered
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disks
 from renderdrop.share.publish import Archived, Like, archive, names_in
 from renderdrop.share.scan import look
 
@@ -33,7 +33,9 @@ _NOT_THERE: Final = (
 )
 
 
-async def bring_back(route: Route, ledger: Ledger, clock: Clock, routes: Mapping[str, Route]) -> int:
+async def bring_back(
+    route: Route, ledger: Ledger, clock: Clock, disks: Disks, routes: Mapping[str, Route]
+) -> int:  # fmt: skip
     """Bring back every file that a retried job of this route waits for; returns how many jobs. `routes` are all by
     name. Raises ShareOffline."""
     ids = [job.id for job in await ledger.read(lambda c: queries.away(c, route.name))]
@@ -41,19 +43,23 @@ async def bring_back(route: Route, ledger: Ledger, clock: Clock, routes: Mapping
         # Asked anew: another job of the same files may have brought them back just now.
         job = await ledger.read(partial(queries.job, job_id=job_id))
         if job is not None and job.state is State.QUEUED:
-            await _Return(route, routes, ledger, clock, job).run()
+            await _Return(route, routes, ledger, clock, disks, job).run()
     return len(ids)
 
 
 class _Return:
     """One job's files on their way back."""
 
-    def __init__(self, route: Route, routes: Mapping[str, Route], ledger: Ledger, clock: Clock, job: Job) -> None:
+    def __init__(
+        self, route: Route, routes: Mapping[str, Route], ledger: Ledger, clock: Clock, disks: Disks, job: Job
+    ) -> None:  # fmt: skip
         self._route = route
         self._routes = routes
         self._roots = {Place.DONE: route.done, Place.FAILED: route.failed}
         self._ledger = ledger
         self._clock = clock
+        self._disks = disks
+        self._disk = disks.of(route)
         self._job = job
 
     @property
@@ -74,18 +80,19 @@ class _Return:
                 if source.role is not Role.TICKET and reason is not None:
                     await self._leave(State.FAILED, reason, [])
                     return False
-        gone = await asyncio.to_thread(self._gone)
+        gone = await self._disk(self._gone)
         if gone and not job.paid:
             await self._leave(State.CANCELLED, _NOT_THERE, gone)
             return False
         await self._number()
-        like = await asyncio.to_thread(Like.of, self._route.inbox)
+        like = await self._disk(Like.of, self._route.inbox)
         for source in self._away:
             outcome, source = await self._move(source, like)
             if outcome != "moved" and not job.paid:
                 await self._leave(State.CANCELLED, _NOT_THERE, [source])
                 return False
-            await self._ledger.write(partial(_came, job=job, source=source, outcome=outcome))
+            came = partial(_came, job=job, source=source, outcome=outcome)
+            await self._ledger.write(came, point="brought_back")
             self._note(source, Place.INBOX if outcome == "moved" else Place.GONE)
             if outcome == "moved":
                 log.info("source_brought_back", job=job.id, route=self._route.name, path=source.path)
@@ -95,12 +102,17 @@ class _Return:
         """The notices in failed/ and at the end of the chain go; the job waits until they have."""
         job = self._job
         for told in {source.told for source in job.sources if source.told is not None}:
-            await asyncio.to_thread(take_notices, self._route, told)
-        await self._ledger.write(partial(_said_nothing, job=job))
+            # A rerun has an id of its own: the notices are the earlier job's. No stranger's are taken for ours.
+            said_by = await self._disk(tellers, self._route, told)
+            ours = await self._ledger.read(partial(queries.of_route, route=self._route.name, ids=said_by))
+            await self._disk(take_notices, self._route, told, ours)
+        await self._ledger.write(partial(_said_nothing, job=job), point="unsaid")
         if job.base is not None:
-            await asyncio.to_thread(take_chain_notice, self._route, self._routes, job.id, job.folder, job.base)
+            await take_chain_notice(self._disks, self._route, self._routes, job.id, job.folder, job.base)
             at = self._clock.text()
-            await self._ledger.write(lambda c: moves.change(c, job.id, State.QUEUED, at, base=None))
+            await self._ledger.write(
+                lambda c: moves.change(c, job.id, State.QUEUED, at, base=None), point="chain_unsaid"
+            )
 
     def _gone(self) -> list[Source]:
         """Files that are neither where they were put nor in the inbox, where an interrupted try may have left them."""
@@ -115,7 +127,7 @@ class _Return:
             return
         for n in range(1, _NUMBERS):
             names, bundle = renamed(self._job, n)
-            if not await asyncio.to_thread(self._is_taken, names, bundle):
+            if not await self._disk(self._is_taken, names, bundle):
                 break
         if n > 1:
             await self._rename(names, bundle)
@@ -130,7 +142,8 @@ class _Return:
         return any(entry is not None for entry in there.values()) and not arrived
 
     async def _rename(self, names: Mapping[str, str], bundle: str | None) -> None:
-        await self._ledger.write(partial(moves.rename_sources, job=self._job, names=names, bundle=bundle))
+        renaming = partial(moves.rename_sources, job=self._job, names=names, bundle=bundle)
+        await self._ledger.write(renaming, point="renamed")
         sources = tuple(replace(s, path=names.get(s.path, s.path)) for s in self._job.sources)
         self._job = replace(self._job, sources=sources, bundle=bundle)
 
@@ -143,9 +156,10 @@ class _Return:
         for n in range(2, _NUMBERS):
             try:
                 root, stored = self._roots[source.place], source.stored or source.path
-                return await asyncio.to_thread(
-                    archive, root, stored, self._route.inbox, source.path, source.size, source.mtime_ns, like
-                ), source
+                return await self._disk(
+                    archive, root, stored, self._route.inbox, source.path, source.size, source.mtime_ns, like,
+                    size=source.size,
+                ), source  # fmt: skip
             except FileExistsError:
                 # Somebody was quicker than the look: this one gets a number of its own.
                 await self._rename({source.path: numbered(first, n)}, self._job.bundle)
@@ -162,7 +176,7 @@ class _Return:
                 moves.record_source(c, job.id, source.path, filed=True, **place)
             moves.move(c, job.id, State.QUEUED, end, at, reason, error=reason)
 
-        await self._ledger.write(give_up)
+        await self._ledger.write(give_up, point="given_up")
         event = "job_failed" if end is State.FAILED else "job_cancelled"
         log.warning(event, job=job.id, route=job.route, reason=reason)
 

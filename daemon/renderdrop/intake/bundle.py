@@ -5,7 +5,7 @@ could be meant for one input, the sentence names both.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import accumulate
@@ -23,6 +23,10 @@ BATCH_NAMES: Final = tuple("_batch" + tail for tail in TICKETS)
 _IN_FOLDER: Final = tuple(tail.removeprefix(".") for tail in TICKETS)
 _EXTENSION: Final = re.compile(r"\.(?!v?\d+\Z)[a-z0-9]{1,8}", re.IGNORECASE)
 """What behind a dot is an extension and not a version in a stem ("shot.v2")."""
+
+
+_NAMED: Final = 5
+"""Files that a sentence names one by one."""
 
 
 class Part(Enum):
@@ -222,14 +226,14 @@ def _trouble(
             return reason if alone else f"{shown(piece.path.rpartition('/')[2])}: {reason}"
     for name, pieces in fed.items():
         if len(pieces) > 1:
-            files = listed([shown(p.path.rpartition("/")[2]) for p in pieces])
+            files = _few(pieces)
             return f"{_number(len(pieces))} files are for {name}, {files}: keep one of them"
         if pieces and name in supplied and _role(route, _input(route, name), pieces[0].path) is Role.FILE:
             file = shown(pieces[0].path.rpartition("/")[2])
             return f"both the file {file} and a ticket are for {name}: keep one of them"
     full = [p for p in tickets if not p.empty]
     if len(full) > 1:
-        names = listed([shown(p.path.rpartition("/")[2]) for p in full])
+        names = _few(full)
         return f"{_number(len(full))} tickets are for one job, {names}: keep one of them"
     return None
 
@@ -274,5 +278,11 @@ def _is_optional(route: Route, name: str) -> bool:
     return _input(route, name).optional
 
 
+def _few(pieces: Sequence[Piece]) -> str:
+    """Their names for a sentence, which must stay one however many they are."""
+    names = [shown(p.path.rpartition("/")[2]) for p in pieces]
+    return listed(names if len(names) <= _NAMED else [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1:,} more"])
+
+
 def _number(n: int) -> str:
-    return {2: "two", 3: "three", 4: "four"}.get(n, str(n))
+    return {2: "two", 3: "three", 4: "four"}.get(n, f"{n:,}")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from renderdrop.intake.bring_back import bring_back
 from renderdrop.intake.inbox import Inbox
@@ -21,11 +22,12 @@ from renderdrop.ledger.store import Ledger
 from renderdrop.model.errors import ShareOffline
 from renderdrop.model.route import Route
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disk, Disks
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import Troubles
 from renderdrop.share.ignore import Ignore
-from renderdrop.share.marker import Folders, prepare
-from renderdrop.share.mounts import mount_of
+from renderdrop.share.marker import Folders, prepare, writable
+from renderdrop.share.mounts import Mount, mount_of
 
 log = structlog.get_logger()
 
@@ -54,8 +56,12 @@ class _Station:
 
     inbox: Inbox
     folders: Folders
-    network: bool
-    sweep_every: float
+    disk: Disk
+    pace: Pace
+    network: bool | None = None
+    """Whether it is swept only; None until the share was there to be asked."""
+    root: str = ""
+    """How the hints' paths begin: the inbox without links, and a slash."""
     sweep_at: float = 0.0
     back_at: float = 0.0
     ready: bool = False
@@ -88,16 +94,19 @@ class Intake:
     """Every route's inbox. `accepted` is called when there are new jobs."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, troubles: Troubles, tasks: Tasks, accepted: Callable[[], None]
-    ) -> None:
+        self, ledger: Ledger, clock: Clock, troubles: Troubles, tasks: Tasks, disks: Disks, accepted: Callable[[], None]
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._clock = clock
         self._troubles = troubles
         self._tasks = tasks
+        self._disks = disks
         self._accepted = accepted
         self._watcher = Watcher()
         self._looked = asyncio.Event()
         self._stations: dict[str, _Station] = {}
+        self._waits: dict[str, float] = {}
+        """Since when (monotonic) jobs wait for partners; it outlives the inboxes when settings are read again."""
         self.stopped = False
 
     def set_routes(self, routes: tuple[Route, ...], ignore: Ignore, pace: Pace) -> None:
@@ -108,18 +117,14 @@ class Intake:
         self._stations = {name: self._station(route, by_name, ignore, pace) for name, route in by_name.items()}
 
     def _station(self, route: Route, routes: Mapping[str, Route], ignore: Ignore, pace: Pace) -> _Station:
-        mount = mount_of(route.inbox)
-        settle = pace.settle_network if mount.network else pace.settle
-        if mount.network:
-            log.info("inbox_swept_only", route=route.name, file_system=mount.fs_type)
         return _Station(
             inbox=Inbox(
-                route, self._ledger, self._clock, ignore, settle, leases=not mount.network,
-                ticket_wait=pace.ticket_wait, routes=routes,
+                route, self._ledger, self._clock, self._disks, ignore, pace.settle_network, leases=False,
+                ticket_wait=pace.ticket_wait, routes=routes, waits=self._waits,
             ),
             folders=Folders(route.inbox, route.outbox, route.done, route.failed),
-            network=mount.network,
-            sweep_every=pace.sweep_network if mount.network else pace.sweep,
+            disk=self._disks.of(route),
+            pace=pace,
         )  # fmt: skip
 
     @property
@@ -166,7 +171,7 @@ class Intake:
             if (now := self._clock.monotonic()) >= station.back_at:
                 station.back_at = now + _BACK_EVERY
                 routes = {name: other.inbox.route for name, other in self._stations.items()}
-                await bring_back(station.inbox.route, self._ledger, self._clock, routes)
+                await bring_back(station.inbox.route, self._ledger, self._clock, self._disks, routes)
             if await self._look(station):
                 self._accepted()
         except ShareOffline as fault:
@@ -176,14 +181,33 @@ class Intake:
     async def _arrive(self, name: str, station: _Station) -> None:
         """The share's markers are where they belong, its folders are made; from now on it is watched."""
         inbox = str(station.folders.inbox)
-        seen = await self._ledger.read(queries.seen_inboxes)
-        await asyncio.to_thread(prepare, station.folders, station.folders.inbox in seen)
+        seen = await self._ledger.read(queries.seen_folders)
+        self._heed(station, await station.disk(mount_of, station.folders.inbox))
+        new = [place for place in station.folders.each if place not in seen]
+        await station.disk(prepare, station.folders, station.folders.inbox in seen, new)
+        await station.disk(writable, station.folders.outbox)
         at = self._clock.text()
-        await self._ledger.write(lambda c: moves.see_share(c, inbox, at))
+
+        def see(c: Connection) -> None:
+            for place in new:
+                moves.see_folder(c, str(place), at)
+
+        if new:
+            await self._ledger.write(see, point="share_seen")
         if not station.ready:
             log.info("inbox_open", route=name, path=inbox)
         station.ready = True
         station.sweep_at = 0.0
+
+    @staticmethod
+    def _heed(station: _Station, mount: Mount) -> None:
+        """What kind of file system the inbox lies on, now that it can be asked; after a while it may be another one."""
+        inbox, pace = station.inbox, station.pace
+        inbox.settle = pace.settle_network if mount.network else pace.settle
+        inbox.use_leases(not mount.network)
+        if mount.network and not station.network:
+            log.info("inbox_swept_only", route=inbox.route.name, file_system=mount.fs_type)
+        station.network = mount.network
 
     async def _look(self, station: _Station) -> int:
         inbox, now = station.inbox, self._clock.monotonic()
@@ -191,18 +215,20 @@ class Intake:
         if now >= station.sweep_at:
             sweep = True
             # The marker first: in an empty mount point every file would seem to have been taken away.
-            await asyncio.to_thread(prepare, station.folders, True)
-            await asyncio.to_thread(self._keep_watch, station)
+            await station.disk(prepare, station.folders, True)
+            await station.disk(self._keep_watch, station)
         if sweep:
             await inbox.sweep()
-            station.sweep_at = self._clock.monotonic() + station.sweep_every
+            every = station.pace.sweep_network if station.network else station.pace.sweep
+            station.sweep_at = self._clock.monotonic() + every
         elif hints:
-            await inbox.glance(self._below(station, hints))
+            await inbox.glance([hint.removeprefix(station.root) for hint in hints if hint.startswith(station.root)])
         return await inbox.look()
 
     def _keep_watch(self, station: _Station) -> None:
         if station.network:
             return
+        station.root = f"{station.folders.inbox.resolve()}/"
         try:
             self._watcher.keep(station.folders.inbox, station.hint)
             station.watch_refused = False
@@ -210,8 +236,3 @@ class Intake:
             if not station.watch_refused:
                 log.warning("watch_refused", route=station.inbox.route.name, reason=str(error.strerror or error))
             station.watch_refused = True
-
-    @staticmethod
-    def _below(station: _Station, hints: list[str]) -> list[str]:
-        root = f"{station.folders.inbox.resolve()}/"
-        return [hint.removeprefix(root) for hint in hints if hint.startswith(root)]

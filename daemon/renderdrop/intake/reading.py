@@ -4,7 +4,6 @@ Owns that nothing is taken that is not the very file that settled, that nobody s
 it than a ticket or a text may have. It must never write, and never open what a ticket names.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -19,16 +18,15 @@ from renderdrop.intake.ticket import BadTicket, Ticket, apply, read_ticket, spre
 from renderdrop.model.errors import NotTakeable, SourceChanged, SourceGone
 from renderdrop.model.job import Role
 from renderdrop.model.names import NOTICE_JSON, NOTICE_TXT, fold, shown
+from renderdrop.model.notice import told_by
 from renderdrop.model.route import Route
-from renderdrop.model.sidecar import belongs_to
+from renderdrop.model.sidecar import belongs_to, notice_of
 from renderdrop.model.wishes import BATCH, TEXT, TICKET, Wishes
 from renderdrop.share.scan import Entry, look
 from renderdrop.share.source import open_source
 
 STILL_WRITTEN: Final = "a program still has it open for writing"
 _LARGEST_SIDECAR: Final = 4 * 1024 * 1024
-_NOTICE_END: Final = re.compile(rb"\nJob [0-9a-z]{16}, route [^\n]+\.\n\Z")
-"""The last line of the sentence that `delivery/file_away` writes beside a failed file."""
 
 
 @dataclass(slots=True)
@@ -54,8 +52,9 @@ class Own(Enum):
     """It told of a failure, and came back with its file: it holds no longer."""
 
 
-def own_files(root: Path, sightings: Iterable[Sighting]) -> dict[str, Own]:
-    """The paths among these that this program wrote itself, proved by what is in them. Raises ShareOffline."""
+def own_files(root: Path, sightings: Iterable[Sighting]) -> dict[str, tuple[Own, str]]:
+    """The paths among these that this program wrote itself, proved by what is in them, and the job that each tells of.
+    A notice is one only as it was written: what anybody has added to is theirs. Raises ShareOffline."""
     found = {}
     for s in sightings:
         name = fold(s.path)
@@ -67,10 +66,11 @@ def own_files(root: Path, sightings: Iterable[Sighting]) -> dict[str, Own]:
         except (SourceGone, SourceChanged, NotTakeable):
             continue  # whatever it is, it is looked at like any other
         if name.endswith(NOTICE_TXT):
-            if _NOTICE_END.search(data):
-                found[s.path] = Own.NOTICE
-        elif belongs_to(data) is not None:
-            found[s.path] = Own.NOTICE if name.endswith(NOTICE_JSON) else Own.SIDECAR
+            if (job_id := told_by(data)) is not None:
+                found[s.path] = (Own.NOTICE, job_id)
+        elif (job_id := belongs_to(data)) is not None:
+            is_notice = name.endswith(NOTICE_JSON) and notice_of(data) is not None
+            found[s.path] = (Own.NOTICE if is_notice else Own.SIDECAR, job_id)
     return found
 
 

@@ -20,7 +20,7 @@ LONGEST_ADDRESS: Final = 2048
 _GBK_NOTE: Final = "was read as GBK; save it as UTF-8"
 _GBK_BESIDES: Final = frozenset("·×—‘’“”…‰′″℃￥¥§°±÷")
 """What Chinese text has besides ideographs, CJK punctuation and full-width forms."""
-_URL_KEY: Final = re.compile(r"\s*url\s*=\s*(.*?)\s*", re.IGNORECASE)
+_URL_KEY: Final = re.compile(r"url\s*+=(.*)", re.IGNORECASE)
 
 
 class BadText(Fault, ValueError):
@@ -53,7 +53,8 @@ def read_link(name: str, data: bytes) -> str:
     except BadText:
         # Other entries of a shortcut are in whatever encoding its desktop has; an address is ASCII in all of them.
         text = data.decode("latin-1")
-    url = _address_in([line.strip() for line in text.splitlines()])
+    # At line ends alone: at a form feed an address would be cut in two, and its beginning be taken for it.
+    url = _address_in([line.strip() for line in re.split(r"\r\n|\r|\n", text)])
     if url is None:
         raise BadText(f"{shown(name)} holds no web address; it must begin with one, or be an internet shortcut")
     if (reason := not_public(url)) is not None:
@@ -140,5 +141,5 @@ def _address_in(lines: list[str]) -> str | None:
         if line.startswith("["):
             break
         if found := _URL_KEY.fullmatch(line):
-            return found[1]
+            return found[1].strip()
     return None

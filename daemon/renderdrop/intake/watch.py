@@ -5,6 +5,7 @@ own, so a log handler turns it into "sweep everything"; a dead emitter or an inb
 noticed at each sweep and watched again. Used on local file systems alone.
 """
 
+import errno
 import logging
 import os
 import threading
@@ -36,6 +37,9 @@ _WANTED: Final[list[type[FileSystemEvent]]] = [
     DirMovedEvent,
 ]
 
+_TURN: Final = 2.0
+"""Seconds that an inbox waits for its turn: one that hangs while its folders are walked must hold up no other."""
+
 Hint = Callable[[str | None], None]
 """Called from watchdog's thread with the absolute path that changed; None: anything may have changed."""
 
@@ -53,13 +57,20 @@ class Watcher:
 
     def keep(self, inbox: Path, hint: Hint) -> None:
         """Watch an inbox, or make sure that it still is watched. Raises OSError where inotify refuses (its limits)."""
-        with self._one_at_a_time:
+        if not self._one_at_a_time.acquire(timeout=_TURN):
+            raise OSError(errno.EBUSY, "another inbox does not answer while its watch is set up")
+        try:
             self._keep(inbox, hint)
+        finally:
+            self._one_at_a_time.release()
 
     def drop(self, inbox: Path) -> None:
         """Watch an inbox no longer; unknown ones are fine."""
-        with self._one_at_a_time:
-            self._drop(inbox)
+        if self._one_at_a_time.acquire(timeout=_TURN):
+            try:
+                self._drop(inbox)
+            finally:
+                self._one_at_a_time.release()
 
     def _keep(self, inbox: Path, hint: Hint) -> None:
         root = Path(os.path.realpath(inbox))
@@ -93,7 +104,10 @@ class Watcher:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(self._overflow)
         if self._observer is not None and self._observer.is_alive():
-            self._observer.stop()
+            try:
+                self._observer.stop()
+            except (KeyError, OSError):
+                pass  # folders that changed places too fast have left its books in disorder; its threads end with us
             self._observer.join(timeout=2.0)
 
     def _start(self) -> None:

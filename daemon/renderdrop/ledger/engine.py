@@ -1,25 +1,29 @@
 """How the ledger's file is opened: SQLite in WAL with `synchronous=FULL`, migrated, or refused.
 
-Owns the pragmas and the refusals. It must never repair, replace or truncate a file that it does not
-understand: a ledger that cannot be read is still the only record of what was paid for.
+Owns the pragmas, the making of a new file and the refusals of a revision; `look` owns those of damage. It must never
+repair, replace or truncate a file that it does not understand: a ledger that cannot be read is still the only record
+of what was paid for.
 """
 
+import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from renderdrop.ledger.look import BUSY_SECONDS, look, unreadable
 from renderdrop.model.errors import LedgerBroken
 
 HEAD: Final = "0002"
 """The newest revision under migrations/versions (a test holds it in step)."""
-
-BUSY_SECONDS: Final = 15.0
-"""How long a write waits for another process's (the command line's) short transaction."""
+_OLDER: Final = ("0001",)
+"""Those that can be brought to it."""
 
 
 def ledger_path(state_dir: Path) -> Path:
@@ -27,11 +31,12 @@ def ledger_path(state_dir: Path) -> Path:
     return state_dir / "ledger.sqlite"
 
 
-def open_engine(path: Path, *, write: bool) -> Engine:
+def open_engine(path: Path, *, write: bool, file: str = "") -> Engine:
     """An engine on an existing or new file; `write` takes the write lock at BEGIN, so that a
-    transaction never has to be upgraded and cannot deadlock."""
+    transaction never has to be upgraded and cannot deadlock. `file`: the same as an URI with parameters."""
     engine = create_engine(
-        URL.create("sqlite", database=str(path)),  # no text: a folder's name may hold a "?"
+        # No text: a folder's name may hold a "?".
+        URL.create("sqlite", database=file or str(path), query={"uri": "true"} if file else {}),
         poolclass=NullPool if write else QueuePool,
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
     )
@@ -64,44 +69,69 @@ def prepare(path: Path, network_fs: Callable[[Path], str | None] = lambda _: Non
             f"the ledger {path} would lie on a network file system ({kind}), where SQLite's locks cannot be "
             "trusted; set daemon.state_dir to a local disk"
         )
+    found = check(path)
+    try:
+        if path.exists():
+            _bring_to_head(path, found)
+        else:
+            _make(path)
+    except (DatabaseError, OSError) as error:
+        raise unreadable(path, error) from error
+
+
+def check(path: Path) -> str | None:
+    """The revision of the ledger at `path`, if there is one, after every refusal that `prepare` would make of it."""
+    found = look(path, thorough=True)
+    if found is not None:
+        _refuse_strangers(path, found)
+    return found
+
+
+def _bring_to_head(path: Path, found: str | None) -> None:
     engine = open_engine(path, write=True)
     try:
         with engine.connect() as conn:
-            found = revision(conn)
-            conn.rollback()
-            if found == HEAD:
-                return
-            _refuse_strangers(path, found)
-            _upgrade(conn)
-    except (DatabaseError, OSError) as error:
-        raise unreadable(path, error) from error
+            if found != HEAD:
+                _upgrade(conn)
+            # Else merely opened and closed: that writes back the journal of a daemon that was killed.
     finally:
         engine.dispose()
 
 
-def revision(conn: Connection) -> str | None:
-    """The ledger's revision; None for a new, empty file."""
-    if not inspect(conn).has_table("alembic_version"):
-        return None
-    return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+def _make(path: Path) -> None:
+    """Under another name until it is whole and on disk: a ledger that is there was one, so an empty one is damaged."""
+    new = path.with_name(f"{path.name}.new")
+    for end in ("", "-journal", "-wal", "-shm"):
+        Path(f"{new}{end}").unlink(missing_ok=True)
+    _bring_to_head(new, None)
+    if Path(f"{new}-wal").exists() or look(new) != HEAD:
+        raise unreadable(path, "it could not be written whole")
+    new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
-def unreadable(path: Path, error: Exception) -> LedgerBroken:
-    """The refusal of a file that SQLite cannot open or read."""
-    detail = getattr(error, "orig", None) or error
-    return LedgerBroken(
-        f"the ledger {path} cannot be used ({detail}). Nothing was changed. Check the disk's space and permissions; "
-        "if the file is damaged, copy it away first and try `sqlite3 ledger.sqlite .recover`. Starting with a new "
-        "ledger would forget which renders are already paid for"
-    )
+def is_damage(error: DatabaseError) -> bool:
+    """Whether that says that the file itself is not what it was, or cannot be read."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 
 
-def _refuse_strangers(path: Path, found: str | None) -> None:
-    if found is not None and found > HEAD:
+def _refuse_strangers(path: Path, found: str) -> None:
+    if found in (HEAD, *_OLDER):
+        return
+    if found > HEAD:
         raise LedgerBroken(
             f"the ledger {path} was written by a newer renderdrop (revision {found}, this one knows {HEAD}). "
             "Nothing was changed; install that version again or a later one"
         )
+    raise LedgerBroken(
+        f"the ledger {path} has the revision {found}, which no renderdrop ever wrote. Nothing was changed; put it back "
+        "from a backup, or name another daemon.state_dir"
+    )
 
 
 def _upgrade(conn: Connection) -> None:
@@ -124,20 +154,18 @@ class NoLedger(LedgerBroken):
 @contextmanager
 def _session(path: Path, *, write: bool) -> Iterator[Connection]:
     nothing = NoLedger(f"there is no ledger at {path} yet; `renderdrop run` makes it at its first start")
-    if not path.exists():
+    found = look(path)
+    if found is None:
         raise nothing
-    engine = open_engine(path, write=write)
+    _refuse_strangers(path, found)
+    if found != HEAD:
+        raise LedgerBroken(f"the ledger {path} is of an older renderdrop; start `renderdrop run` to migrate it")
+    # Whoever only looks must not write back the journal of a daemon that was killed: its next start does, or a person.
+    left = not write and Path(f"{path}-wal").exists()
+    engine = open_engine(path, write=write, file=f"file:{quote(os.fsencode(path))}?mode=ro" if left else "")
     try:
-        with engine.connect() as conn:
-            found = revision(conn)
-            if found is None:
-                raise nothing
-            if found != HEAD:
-                _refuse_strangers(path, found)
-                raise LedgerBroken(f"the ledger {path} is of an older renderdrop; start `renderdrop run` to migrate it")
-            conn.rollback()
-            with conn.begin():
-                yield conn
+        with engine.connect() as conn, conn.begin():
+            yield conn
     except DatabaseError as error:
         raise unreadable(path, error) from error
     finally:

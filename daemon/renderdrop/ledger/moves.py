@@ -8,7 +8,7 @@ the commit that comes *before* such an act. Times are passed in (`at`, ISO 8601 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Update, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from renderdrop.ledger.schema import (
@@ -92,14 +92,22 @@ def end_submission(
 
 def record_source(conn: Connection, job_id: str, path: str, **changes: Any) -> None:
     """Set columns of one source of a job (its hash, where it is about to go, that it is filed)."""
-    conn.execute(update(sources).where(sources.c.job_id == job_id, sources.c.path == path).values(**changes))
+    route = select(jobs.c.route).where(jobs.c.id == job_id).scalar_subquery()
+    one = _at_path(route, path).where(func.coalesce(sources.c.job_id, "") == job_id)
+    conn.execute(one.values(**changes))
 
 
 def relocate(conn: Connection, job: Job, source: Source, **changes: Any) -> None:
     """Say where a file lies now (place, stored, path) for every job of its arrival: it is one and the same file."""
     siblings = select(jobs.c.id).where(jobs.c.arrival == job.arrival)
-    here = update(sources).where(sources.c.job_id.in_(siblings), sources.c.path == source.path)
-    conn.execute(here.where(sources.c.place == source.place).values(**changes))
+    here = _at_path(job.route, source.path).where(func.coalesce(sources.c.job_id, "").in_(siblings))
+    conn.execute(here.where(func.coalesce(sources.c.place, "") == source.place).values(**changes))
+
+
+def _at_path(route: Any, path: str) -> Update:
+    """Found by the index of paths and no other (`coalesce` keeps the rest from theirs): a folder bundle may have 10,000
+    sources, and going through them for each of them would take the ledger's one writer for a minute."""
+    return update(sources).where(sources.c.route == route, sources.c.path == path)
 
 
 def rename_sources(conn: Connection, job: Job, names: Mapping[str, str], bundle: str | None) -> None:
@@ -188,9 +196,9 @@ def unpublished(conn: Connection, key: str) -> None:
     conn.execute(delete(published).where(published.c.key == key))
 
 
-def see_share(conn: Connection, inbox: str, at: str) -> None:
-    """Remember that this inbox's marker is there."""
-    conn.execute(upsert(shares).values(inbox=inbox, seen_at=at).on_conflict_do_nothing())
+def see_folder(conn: Connection, folder: str, at: str) -> None:
+    """Remember that this folder's marker is there."""
+    conn.execute(upsert(shares).values(inbox=folder, seen_at=at).on_conflict_do_nothing())
 
 
 def tell_trouble(conn: Connection, reach: str, subject: str, sentence: str, since: str) -> None:

@@ -42,6 +42,12 @@ _OPEN_SIBLING: Final = (
 """Of an ended job: another one that was made of the same files is not over, so that they stay where they are."""
 
 
+_LAST_MOVE: Final = (
+    select(func.max(history.c.id)).where(history.c.job_id == jobs.c.id).correlate(jobs).scalar_subquery()
+)
+"""Of a job: its place in the order of all moves. Times of the wall clock do not tell it, once that was set back."""
+
+
 class Known(NamedTuple):
     """What the ledger knows of a path in an inbox."""
 
@@ -118,6 +124,12 @@ def over(conn: Connection, ids: Sequence[str]) -> list[str]:
     return [job_id for chunk in chunks(ids) for job_id in conn.execute(ended.where(jobs.c.id.in_(chunk))).scalars()]
 
 
+def of_route(conn: Connection, route: str, ids: Collection[str]) -> set[str]:
+    """Those of the given ids that are jobs of this route."""
+    found = select(jobs.c.id).where(jobs.c.route == route)
+    return {i for chunk in chunks(list(ids)) for i in conn.execute(found.where(jobs.c.id.in_(chunk))).scalars()}
+
+
 def listed(
     conn: Connection, *, states: Collection[State] = (), route: str | None = None, limit: int | None = None
 ) -> list[Job]:
@@ -192,7 +204,7 @@ def maker_of(conn: Connection, routes: Collection[str], folder: str, file: str) 
         select(jobs)
         .join(outputs, outputs.c.job_id == jobs.c.id)
         .where(outputs.c.file == file, jobs.c.route.in_(routes), jobs.c.base.is_not(None))
-        .order_by(jobs.c.updated.desc())
+        .order_by(_LAST_MOVE.desc())
     )
     return next((job for job in with_all(conn, conn.execute(query).all()) if job.folder == folder), None)
 
@@ -254,9 +266,15 @@ def unfinished(conn: Connection) -> list[Unfinished]:
     ]
 
 
-def ended_since(conn: Connection, at: str) -> dict[State, int]:
-    """How many jobs have ended, or were held, since then."""
-    query = select(jobs.c.state, func.count()).where(jobs.c.updated >= at).group_by(jobs.c.state)
+def mark(conn: Connection) -> int:
+    """Where the history stands now, for `ended_since`: the ledger's own order, which no clock can turn back."""
+    return int(conn.execute(select(func.coalesce(func.max(history.c.id), 0))).scalar_one())
+
+
+def ended_since(conn: Connection, mark: int) -> dict[State, int]:
+    """How many jobs have ended, or were held, since that mark."""
+    moved = select(history.c.job_id).where(history.c.id > mark)
+    query = select(jobs.c.state, func.count()).where(jobs.c.id.in_(moved)).group_by(jobs.c.state)
     return {State(state): n for state, n in conn.execute(query) if State(state) in ENDS | {State.HELD}}
 
 
@@ -328,9 +346,9 @@ def steps(conn: Connection, job_id: str) -> list[Step]:
     return [Step(r.at, State(r.from_state) if r.from_state else None, State(r.to_state), r.note) for r in rows]
 
 
-def seen_inboxes(conn: Connection) -> frozenset[Path]:
-    """Inboxes whose marker was once there."""
-    return frozenset(Path(inbox) for inbox in conn.execute(select(shares.c.inbox)).scalars())
+def seen_folders(conn: Connection) -> frozenset[Path]:
+    """Folders of routes, each route's four, whose marker was once there."""
+    return frozenset(Path(folder) for folder in conn.execute(select(shares.c.inbox)).scalars())
 
 
 def present_troubles(conn: Connection) -> list[Trouble]:

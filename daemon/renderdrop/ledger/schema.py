@@ -203,7 +203,8 @@ shares = Table(
     Column("inbox", PathBytes, primary_key=True),
     Column("seen_at", String(24), nullable=False),
 )
-"""Inboxes whose marker was once there: from then on a missing marker means offline, not new."""
+"""Folders whose marker was once there, each route's four (the column is older than the markers of the other three):
+from then on a missing marker means offline, not new."""
 
 troubles = Table(
     "troubles",

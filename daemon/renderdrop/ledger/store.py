@@ -4,6 +4,8 @@ A deed is a plain function of a connection. Whoever awaits `write` continues onl
 on disk, so "commit, then act" is the natural order of the code that calls it. The event loop never
 waits for a disk. Deeds that arrive together share one transaction (each in its own savepoint) and so
 one fsync: that is what makes a thousand small steps cheap.
+
+A full disk is no reason to end: deeds wait, in their order, until there is room (`room`).
 """
 
 import asyncio
@@ -15,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from renderdrop.ledger import engine
-from renderdrop.model.errors import LedgerBroken
+from renderdrop.ledger.failpoints import Failpoint, Point, die
+from renderdrop.ledger.look import in_use, unreadable
+from renderdrop.ledger.room import AGAIN, LAST_BYTE, NEW_WORK, Room, is_full
+from renderdrop.model.errors import LedgerBroken, LedgerFull
 
 T = TypeVar("T")
 Deed = Callable[[Connection], T]
@@ -31,6 +36,7 @@ _TOGETHER: Final = 200
 @dataclass(slots=True)
 class _Errand:
     deed: Deed[Any]
+    point: Point | None
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
 
@@ -50,30 +56,44 @@ class _Errand:
 
 
 class Ledger:
-    """An open ledger. `on_broken` is called once, from the writer's thread, when a commit fails."""
+    """An open ledger. `on_broken` is called once, from the writer's thread, when a commit fails; at `failpoint` this
+    process ends; `on_full` is called from the writer's thread when the disk is full and when there is room again."""
 
-    def __init__(self, path: Path, on_broken: Callable[[LedgerBroken], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_broken: Callable[[LedgerBroken], None] = lambda _: None,
+        failpoint: Failpoint | None = None,
+        on_full: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self.path = path
+        self.unwritten = 0
+        """Deeds about work that runs which could not be written down before the ledger was closed."""
+        self._on_full = on_full
+        self._room = Room(path.parent)
         self._on_broken = on_broken
+        self._failpoint = failpoint
         self._broken: LedgerBroken | None = None
         self._closed = False
         self._errands: queue.SimpleQueue[_Errand | None] = queue.SimpleQueue()
+        in_use.add(path)
         self._readers = engine.open_engine(path, write=False)
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="ledger-read")
         self._writer = threading.Thread(target=self._write_all, name="ledger-write", daemon=True)
         self._writer.start()
 
-    async def write(self, deed: Deed[T]) -> T:
-        """Run `deed` in a transaction; returns after the commit is on disk.
+    async def write(self, deed: Deed[T], point: Point | None = None) -> T:
+        """Run `deed` in a transaction; returns after the commit is on disk. `point` is the commit's name.
 
-        Raises what the deed raises, or LedgerBroken.
+        While the disk is full it waits for room. Raises what the deed raises, LedgerBroken, or LedgerFull where it
+        cannot wait.
         """
         if self._broken is not None:
             raise self._broken
         if self._closed:
             raise LedgerBroken("the ledger is closed; the daemon is ending")
         loop = asyncio.get_running_loop()
-        errand = _Errand(deed, loop, loop.create_future())
+        errand = _Errand(deed, point, loop, loop.create_future())
         self._errands.put(errand)
         return await errand.answer  # type: ignore[no-any-return]
 
@@ -85,7 +105,10 @@ class Ledger:
                 with self._readers.connect() as conn, conn.begin():
                     return query(conn)
             except DatabaseError as error:
-                raise engine.unreadable(self.path, error) from error
+                broken = unreadable(self.path, error)
+                if engine.is_damage(error) and not is_full(error):
+                    self._break(broken, [])  # not this reader's trouble alone: nothing can be promised any more
+                raise broken from error
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, look)
 
@@ -96,25 +119,78 @@ class Ledger:
         self._writer.join()
         self._reading.shutdown()
         self._readers.dispose()
+        in_use.discard(self.path)
 
     def _write_all(self) -> None:
         writer = engine.open_engine(self.path, write=True)
         conn: Connection | None = None
+        waiting: list[_Errand] = []
+        self._room.keep_back()
         try:
-            while (batch := self._take()) is not None:
+            while (batch := self._take(waiting)) is not None:
+                if not (now := self._ripe(batch, waiting)):
+                    continue
                 try:
                     if conn is None:
                         conn = writer.connect()
-                    self._commit(conn, batch)
+                    self._commit(conn, now)
                 except DatabaseError as error:
-                    self._break(engine.unreadable(self.path, error), batch)
+                    if conn is not None and is_full(error):
+                        # What SQLite has undone by itself, and SQLAlchemy not, ends with the connection.
+                        conn.invalidate()
+                        conn.close()
+                        conn = None
+                        self._run_out(writer)
+                        waiting[:0] = [errand for errand in now if not self._refused(errand)]
+                    else:
+                        self._break(unreadable(self.path, error), now)
+            for errand in waiting:
+                self.unwritten += errand.point not in NEW_WORK
+                errand.tell(None, LedgerBroken("the ledger's disk is full and the daemon is ending"))
         finally:
             if conn is not None:
                 conn.close()
             writer.dispose()
 
-    def _take(self) -> list[_Errand] | None:
-        first = self._errands.get()
+    def _ripe(self, batch: list[_Errand], waiting: list[_Errand]) -> list[_Errand]:
+        """Those of the new deeds, and of those that `waiting` holds, which are to be written now."""
+        if self._room.full and self._room.is_back():
+            self._on_full(False)
+        if not self._room.full:
+            now, waiting[:] = [*waiting, *batch], []
+            return now
+        waiting += [errand for errand in batch if not self._refused(errand)]
+        now = [errand for errand in waiting if errand.point not in NEW_WORK]
+        waiting[:] = [errand for errand in waiting if errand.point in NEW_WORK]
+        return now
+
+    @staticmethod
+    def _refused(errand: _Errand) -> bool:
+        """Whether a deed cannot wait for room, and has been told so."""
+        if errand.point != LAST_BYTE:
+            return False
+        errand.tell(None, LedgerFull("the disk of the state folder is full; it is sent when there is room again"))
+        return True
+
+    def _run_out(self, writer: Engine) -> None:
+        was_full = self._room.full
+        self._room.run_out()
+        if was_full:
+            return
+        self._on_full(True)
+        try:
+            with writer.connect() as conn:
+                # What is in the journal to where it belongs: then its place can be used again.
+                conn.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except DatabaseError:
+            pass  # no room for that either
+
+    def _take(self, waiting: list[_Errand]) -> list[_Errand] | None:
+        """New deeds, or none after a while when others are `waiting`; None when the ledger is closed."""
+        try:
+            first = self._errands.get(timeout=AGAIN if waiting or self._room.full else None)
+        except queue.Empty:
+            return []
         if first is None:
             return None
         batch = [first]
@@ -131,6 +207,7 @@ class Ledger:
 
     def _commit(self, conn: Connection, batch: list[_Errand]) -> None:
         told: list[tuple[_Errand, Any, BaseException | None]] = []
+        fatal = self._failpoint is not None and self._failpoint.falls(errand.point for errand in batch)
         with conn.begin():
             for errand in batch:
                 try:
@@ -142,6 +219,10 @@ class Ledger:
                     raise  # the file itself: none of the batch stands
                 except Exception as error:  # noqa: BLE001 - handed to whoever asked for the deed
                     told.append((errand, None, error))
+            if fatal and self._failpoint is not None and not self._failpoint.after:
+                die()
+        if fatal:
+            die()
         for errand, result, failure in told:
             errand.tell(result, failure)
 

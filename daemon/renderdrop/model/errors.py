@@ -50,6 +50,11 @@ class ShareOffline(Fault):
     """Reaches one route: its folders cannot be reached, read or written now. Its jobs wait where they are."""
 
 
+class NoPlace(ShareOffline):
+    """Reaches one job wherever somebody looks at it so closely: the share is well, but what is to lie there cannot: a
+    file or a link stands where its folder belongs, or the file system refuses its name or its size."""
+
+
 class RouteDown(Fault):
     """Reaches one route: something that its settings name (a constant file, its graph, its object store) cannot be used
     now. Its jobs wait, nothing is burnt."""
@@ -77,6 +82,10 @@ class Undeliverable(Fault):
 
 class LedgerBroken(Fault):
     """The ledger cannot be opened, read or written: the daemon stops loudly."""
+
+
+class LedgerFull(Fault):
+    """The ledger's disk is full, and this commit cannot wait for room: what was to follow it is not done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,8 @@ class Job:
     @property
     def source(self) -> Source:
         """The first source: the one that names the results of a single file."""
-        return self.inputs[0] if self.inputs else self.sources[0]
+        # Not by way of `inputs`: a folder of 10,000 files asks this for each of them.
+        return next((s for s in self.sources if s.role is not Role.TICKET), self.sources[0])
 
     @property
     def inputs(self) -> tuple[Source, ...]:

@@ -35,6 +35,24 @@ UNTYPED: Final = "application/octet-stream"
 _OTHER_NAMES: Final = {"image/jpg": ".jpg", "audio/x-wav": ".wav", "audio/wave": ".wav", "audio/mp3": ".mp3"}
 _CLASS_OF: Final = {".mxf": "video"}
 
+ACTIVE: Final = frozenset(
+    {
+        "ade", "adp", "apk", "app", "appimage", "application", "asp", "aspx", "bas", "bat", "cer", "chm", "cmd", "cnt",
+        "com", "command", "cpl", "crt", "csh", "deb", "der", "desktop", "diagcab", "dll", "dmg", "docm", "dotm",
+        "elf", "exe", "fileloc", "fxp", "gadget", "grp", "hlp", "hpj", "hta", "htc", "htm", "html", "img", "inetloc",
+        "inf", "ini", "ins", "iqy", "iso", "isp", "its", "jar", "jnlp", "js", "jse", "ksh", "lnk", "mad", "maf",
+        "mam", "maq", "mar", "mas", "mau", "mav", "maw", "mcf", "mda", "mdb", "mde", "mdt", "mdw", "mdz", "mht",
+        "mhtml", "msc", "msh", "msi", "msix", "msp", "mst", "msu", "ocx", "osd", "pcd", "php", "pif", "pkg", "pl",
+        "plg", "potm", "ppam", "ppsm", "pptm", "prg", "printerexport", "ps1", "psc1", "psd1", "psm1", "pst", "py",
+        "pyc", "pyo", "pyw", "pyz", "reg", "rpm", "run", "scf", "scpt", "scr", "sct", "sh", "shb", "shs", "shtml",
+        "sldm", "slk", "sys", "terminal", "theme", "tmp", "udl", "url", "vb", "vbe", "vbp", "vbs", "vhd", "vhdx",
+        "vsw", "webloc", "website", "workflow", "ws", "wsc", "wsf", "wsh", "xbap", "xht", "xhtml", "xlam", "xll",
+        "xlsm", "xltm", "xnk", "xsl", "xslt",
+    }
+)  # fmt: skip
+"""Extensions, without their dot, of what a desktop runs or follows when it is opened or merely looked at (the types
+that Outlook blocks, and their kin elsewhere). No result bears one: what it is called was a stranger's choice."""
+
 MEDIA_CLASSES: Final = ("image", "video", "audio", "text", "any")
 LINK: Final = ".url"
 """An internet shortcut, as every desktop writes it: it can stand for a picture that is already public."""

@@ -5,6 +5,7 @@ Paths inside the program are `str` with surrogateescape (what `os.fsdecode` give
 name that is not UTF-8 survives the journey unchanged.
 """
 
+import json
 import re
 import unicodedata
 from typing import Final
@@ -15,7 +16,9 @@ _RESERVED: Final = frozenset(
 """Device names that Windows refuses, with any extension (Microsoft, "Naming Files, Paths, and Namespaces")."""
 
 _FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|]')
-_EDGES: Final = re.compile(r"\A[\s.]+|[\s.]+\Z")
+_NOT_ASCII: Final = re.compile(r"[^\n\x20-\x7e]")
+_EDGES: Final = re.compile(r"\A[\s.]+|(?<![\s.])[\s.]++\Z")
+"""A run of dots in the middle is looked through once, however long a stranger made it."""
 _LONGEST_EXT: Final = 64
 """Bytes: what comes after a dot and is longer is no extension that must survive a cut."""
 MAX_NAME_BYTES: Final = 255
@@ -38,6 +41,12 @@ def split_ext(name: str) -> tuple[str, str]:
 def shown(name: str) -> str:
     """A name that cannot forge a line, turn the direction of a text or break an encoding."""
     return "".join(c if _is_plain(c) else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in name)
+
+
+def harmless(json_text: str) -> str:
+    """JSON text that says the very same, with an escape for each character that `shown` would not show: whoever looks
+    at it on a terminal sees no forged line and no turned text."""
+    return _NOT_ASCII.sub(lambda m: m[0] if _is_plain(m[0]) else json.dumps(m[0])[1:-1], json_text)
 
 
 def _is_plain(char: str) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from renderdrop import __version__
 from renderdrop.model.job import Job, Level
+from renderdrop.model.names import harmless
 from renderdrop.model.route import Model
 from renderdrop.model.wishes import ROUTE
 
@@ -205,7 +206,12 @@ def write(job: Job, *, success: bool, delivered: str | None = None, model: Model
         duplicate_of=job.duplicate_of,
         version=__version__,
     )  # fmt: skip
-    return (json.dumps(sidecar.model_dump(by_alias=True), ensure_ascii=False, indent=2) + "\n").encode()
+    return _bytes(sidecar)
+
+
+def _bytes(sidecar: Sidecar) -> bytes:
+    text = json.dumps(sidecar.model_dump(by_alias=True), ensure_ascii=False, indent=2)
+    return (harmless(text) + "\n").encode()
 
 
 def _model(model: Model) -> ModelPart:
@@ -221,6 +227,16 @@ def belongs_to(data: bytes) -> str | None:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or not isinstance(found.get("job_id"), str):
         return None
     return str(found["job_id"])
+
+
+def notice_of(data: bytes) -> str | None:
+    """The job whose failure these bytes tell of; None unless they are a sidecar just as this program writes them.
+    Such a file may be removed: nobody has put anything of theirs into it."""
+    try:
+        found = Sidecar.model_validate_json(data)
+        return found.job_id if found.status == "fail" and _bytes(found) == data else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def plain(text: str) -> str:

@@ -16,6 +16,9 @@ from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporar
 from renderdrop.model.names import shown
 
 _MESSAGE_LENGTH = 500
+MOST_PARTS: Final = 200_000
+"""Brackets and commas in one answer: 4 MiB of nothing else would take a hundred times the memory that they should. An
+answer with the most results that are taken from one (`reports.MOST_OUTPUTS`) has a quarter."""
 _ENVELOPE: Final = frozenset({"code", "msg", "data"})
 TEXTS: Final = ("message", "msg", "error", "detail", "reason")
 """Keys under which a bare answer says what is wrong, the likeliest first."""
@@ -28,10 +31,16 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    whole: bool = True
+    """Whether all of the request was handed to the wire; an answer that came early may have ended it."""
 
 
 class Nonsense(Temporary):
     """An answer that is not the platform's: HTML, cut JSON, a redirect, an envelope without its parts."""
+
+
+class Unsent(Temporary):
+    """The platform hung up before the last piece of a request was handed to the wire: nothing was accepted."""
 
 
 class OwnError(Temporary):
@@ -41,7 +50,7 @@ class OwnError(Temporary):
 def payload(answer: Answer) -> Any:
     """The JSON value of an answer. Raises Nonsense when it is none."""
     try:
-        return json.loads(answer.body)
+        return _parsed(answer.body)
     except (ValueError, RecursionError):
         kind = answer.headers.get("content-type", "no type").split(";")[0]
         raise Nonsense(
@@ -105,7 +114,7 @@ def by_status(answer: Answer, now: datetime) -> Fault | None:
             f"{shown(answer.headers.get('location', 'nowhere'))[:80]}): is platform.base_url right?"
         )
     wait = retry_after(answer.headers.get("retry-after"), now)
-    if answer.status == 429 or (answer.status == 503 and wait is not None):
+    if is_busy(answer.status, answer.headers):
         return Busy(f"the platform is busy (HTTP {answer.status}{_said(answer)})", wait)
     if answer.status == 408:
         return Temporary("the platform gave up waiting for the request (HTTP 408)", wait)
@@ -114,6 +123,11 @@ def by_status(answer: Answer, now: datetime) -> Fault | None:
             return Nonsense(f"the platform or a gateway before it failed (HTTP {answer.status})", wait)
         return Refused(f"the platform answered HTTP {answer.status}", str(answer.status), answer.status)
     return None
+
+
+def is_busy(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether somebody asks to come back later. A Retry-After that cannot be read says so too."""
+    return status == 429 or (status == 503 and "retry-after" in headers)
 
 
 def refusal(answer: Answer, envelope: Mapping[str, Any]) -> Refused:
@@ -132,7 +146,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     try:
         moment = email.utils.parsedate_to_datetime(value)
         return max(0.0, (moment - now).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -147,6 +161,13 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def _parsed(body: bytes) -> Any:
+    """JSON, if it is not made of more parts than memory should be spent on. Raises ValueError, RecursionError."""
+    if sum(map(body.count, (b"[", b"{", b","))) > MOST_PARTS:
+        raise ValueError("more parts than any answer has")
+    return json.loads(body)
+
+
 def _is_zero(code: object) -> bool:
     return code in (0, "0") and not isinstance(code, bool)
 
@@ -154,7 +175,7 @@ def _is_zero(code: object) -> bool:
 def _message(answer: Answer) -> str | None:
     """The message of an envelope that says no, if the body is one."""
     try:
-        envelope = json.loads(answer.body)
+        envelope = _parsed(answer.body)
     except (ValueError, RecursionError):
         return None
     if not isinstance(envelope, dict) or "code" not in envelope:
@@ -164,7 +185,7 @@ def _message(answer: Answer) -> str | None:
 
 def _bare_text(answer: Answer) -> str:
     try:
-        found = json.loads(answer.body)
+        found = _parsed(answer.body)
         return told(found) if isinstance(found, dict) else ""
     except (ValueError, RecursionError):
         return ""

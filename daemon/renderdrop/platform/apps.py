@@ -15,7 +15,7 @@ from renderdrop.platform.answers import data
 from renderdrop.platform.client import Client
 from renderdrop.platform.multipart import FilePart, Multipart
 from renderdrop.platform.reports import Report, read_report
-from renderdrop.platform.submission import BeforeLast, deadline, submit_once, task_id
+from renderdrop.platform.submission import BeforeLast, submit_once, task_id
 
 RUN: Final = "/openapi/v1/workflow/apps/run"
 TASK: Final = "/openapi/v1/workflow/apps/task/"
@@ -51,8 +51,7 @@ async def run(client: Client, request: Request, before_last: BeforeLast, now: da
     """Submit once; returns the task's id. Raises Refused, Busy, Temporary, Unknown, PlatformDown, or what a
     file's stream or `before_last` raised (then the request never left whole)."""
     body = Multipart(fields(request), request.files, before_last)
-    patience = deadline(sum(part.size for part in request.files))
-    return await submit_once(client, RUN, body, patience, lambda answer: task_id(data(answer, now)))
+    return await submit_once(client, RUN, body, lambda answer: task_id(data(answer, now)))
 
 
 async def ask(client: Client, task: str, now: datetime) -> Report:

@@ -19,6 +19,8 @@ _HEAD: Final = 1024
 _PIECE: Final = 4 * 2**18
 """Characters decoded at once."""
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][\w!#$&^.+-]*/[a-z0-9][\w!#$&^.+-]*", re.ASCII)
+_LONGEST_TYPE: Final = 127
+"""Characters (RFC 6838, 4.2)."""
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _SPACE: Final = b" \t\r\n\f\v"
 
@@ -31,8 +33,13 @@ def is_data_uri(url: str) -> bool:
 def media_type(uri: str) -> str | None:
     """The media type that the URI names, in lower case; None where it names none (RFC 2397 would have it
     text/plain, which no result is that forgot to say so). Raises Undeliverable."""
-    name = unquote(_head(uri).split(";")[0]).strip().lower()
-    return name if _MEDIA_TYPE.fullmatch(name) else None
+    return named_type(unquote(_head(uri).split(";")[0]))
+
+
+def named_type(value: str) -> str | None:
+    """A media type as a stranger names it, in lower case and without its parameters; None for what is none."""
+    name = value.split(";")[0].strip().lower()
+    return name if len(name) <= _LONGEST_TYPE and _MEDIA_TYPE.fullmatch(name) else None
 
 
 def decoded(uri: str) -> Iterator[bytes]:

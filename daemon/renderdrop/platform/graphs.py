@@ -15,7 +15,7 @@ from renderdrop.platform.answers import Nonsense, data
 from renderdrop.platform.client import Client
 from renderdrop.platform.multipart import FilePart, Multipart
 from renderdrop.platform.reports import Report, read_report
-from renderdrop.platform.submission import BeforeLast, JsonBody, deadline, submit_once, task_id
+from renderdrop.platform.submission import BeforeLast, JsonBody, submit_once, task_id
 
 UPLOAD: Final = "/openapi/v1/workflow/upload/file"
 SUBMIT: Final = "/openapi/v1/workflow/task/submit"
@@ -27,9 +27,9 @@ async def upload(client: Client, part: FilePart, before_last: BeforeLast, now: d
     it. An upload costs nothing, so a lost answer is Temporary and never Unknown. Raises Refused, Busy, Temporary
     (Nonsense among them), PlatformDown, or what the file's stream or `before_last` raised."""
     body = Multipart({}, [replace(part, name="file")], before_last)
-    found = data(await client.post(UPLOAD, body.body(), body.headers, deadline(part.size)), now)
+    found = data(await client.post(UPLOAD, body.body(), body.headers), now)
     name = found.get("filename") if isinstance(found, dict) else None
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_FILENAME:
         raise Nonsense("the platform took the upload but gave no name for it")
     return name
 
@@ -40,7 +40,7 @@ async def submit(
     """Submit once; returns the task's id. Raises Refused, Busy, Temporary, Unknown, PlatformDown, or what
     `before_last` raised (then the request never left whole)."""
     body = JsonBody({"parameters": {"prompt": graph}, "cluster_name": cluster}, before_last)
-    return await submit_once(client, SUBMIT, body, deadline(body.size), lambda answer: task_id(data(answer, now)))
+    return await submit_once(client, SUBMIT, body, lambda answer: task_id(data(answer, now)))
 
 
 async def ask(client: Client, task: str, now: datetime) -> Report:
@@ -48,6 +48,8 @@ async def ask(client: Client, task: str, now: datetime) -> Report:
     return read_report(data(await client.get(TASK + quote(task, safe="")), now), client.base_url)
 
 
+_LONGEST_FILENAME: Final = 1_000
+"""Characters of the name that the platform gives to an upload; a longer one is none."""
 _LOST_FOR_SURE: Final = re.compile(r"\binvalid (image|video|audio) file\b", re.ASCII)
 """ComfyUI's own words where LoadImage and its kin find no such file (`VALIDATE_INPUTS`)."""
 _LOST: Final = re.compile(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from renderdrop.model.job import Level, Output, Remark
 from renderdrop.platform.answers import TEXTS, Nonsense, told
 from renderdrop.platform.data_uri import is_data_uri
-from renderdrop.platform.reports import Report, Status, output_url, percent
+from renderdrop.platform.reports import LONGEST_URL, Report, Status, output_url, percent
 
 SUCCESSES: Final = frozenset({"success", "succeeded", "completed", "done"})
 FAILURES: Final = frozenset({"fail", "failed", "error"})
@@ -157,7 +157,7 @@ def _url(key: str, value: str) -> str | None:
     if name != "data" and name.removesuffix("s") not in NAMES:
         return None
     value = value.strip()
-    return value if is_data_uri(value) or _URL.fullmatch(value) else None
+    return value if is_data_uri(value) or (len(value) <= LONGEST_URL and _URL.fullmatch(value)) else None
 
 
 def _inline(value: dict[str, Any]) -> str | None:

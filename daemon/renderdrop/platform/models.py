@@ -15,7 +15,7 @@ from renderdrop.platform.answers import TEXTS, Answer, opened, told
 from renderdrop.platform.client import Client
 from renderdrop.platform.model_result import FAILURES, read_result
 from renderdrop.platform.reports import Report
-from renderdrop.platform.submission import BeforeLast, JsonBody, deadline, submit_once, task_id
+from renderdrop.platform.submission import BeforeLast, JsonBody, submit_once, task_id
 
 GENERATE: Final = "/openapi/v1/generate/"
 RESULT: Final = "/openapi/v1/generate/result/"
@@ -41,7 +41,7 @@ async def submit(
     PlatformDown, or what `before_last` raised (then the request never left whole)."""
     wish = {"model": {"provider": provider, "model": model, "type": type}, "parameters": dict(parameters)}
     body = JsonBody(wish, before_last)
-    return await submit_once(client, path(type), body, deadline(body.size), lambda answer: _taken(answer, now))
+    return await submit_once(client, path(type), body, lambda answer: _taken(answer, now))
 
 
 async def ask(client: Client, task: str, now: datetime) -> Report:

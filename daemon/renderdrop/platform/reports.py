@@ -5,12 +5,23 @@ graphs share (platform-api.md, sections 1 and 3). It must never decide what a re
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from renderdrop.model.job import Level, Output, Remark
 from renderdrop.platform.answers import Nonsense, number
 from renderdrop.platform.data_uri import is_data_uri
+
+MOST_OUTPUTS: Final = 10_000
+"""Outputs taken from one answer: a sequence of single frames may well have thousands."""
+MOST_REMARKS: Final = 100
+LONGEST_TEXT: Final = 4_000
+"""Characters of a node's warning or error; a traceback of Python fits."""
+LONGEST_URL: Final = 8_000
+"""Characters of an address; servers take no longer ones (RFC 9110, 4.1)."""
+LONGEST_NAME: Final = 200
+"""Characters of a node's id or title."""
+MOST_STRANGE: Final = 20
 
 Status = Literal["pending", "running", "success", "fail"]
 
@@ -49,7 +60,8 @@ def read_progress(found: Any) -> tuple[float | None, str | None]:
         return None, None
     current = found.get("curr_node")
     title = current.get("title") if isinstance(current, dict) else None
-    return percent(found.get("total_progress")), title if isinstance(title, str) and title.strip() else None
+    node = title[:LONGEST_NAME] if isinstance(title, str) and title.strip() else None
+    return percent(found.get("total_progress")), node
 
 
 def percent(found: Any) -> float | None:
@@ -59,37 +71,47 @@ def percent(found: Any) -> float | None:
 
 
 def read_outputs(found: Any, base_url: str, strange: list[str]) -> tuple[tuple[Output, ...], tuple[Remark, ...]]:
-    """Media rows as outputs, warning and error rows as remarks, in their order."""
+    """Media rows as outputs, warning and error rows as remarks, in their order; of neither more than anybody needs,
+    whatever a server sends, and none of a length that fills logs or sidecars."""
     outputs: list[Output] = []
     remarks: list[Remark] = []
     if found is not None and not isinstance(found, list):
         strange.append(f"outputs that are no list but {type(found).__name__}")
+    left_out = 0
     for row in found if isinstance(found, list) else []:
         if not isinstance(row, dict):
             strange.append("an output row that is no object")
             continue
-        node_id, title = _text(row.get("id")), _text(row.get("title"))
-        kind, value = _text(row.get("error_type")).strip().lower(), row.get("output")
+        node_id, title = _text(row.get("id"), LONGEST_NAME), _text(row.get("title"), LONGEST_NAME)
+        kind, value = _text(row.get("error_type"), LONGEST_NAME).strip().lower(), row.get("output")
         if kind in ("warning", "error"):
             remarks.append(Remark(Level(kind), _text(value) or f"({kind} without a text)", node_id, title))
-        elif isinstance(value, str) and value.strip():
+        elif not isinstance(value, str) or not value.strip():
+            strange.append(f"an output row of node {node_id[:40] or '?'} without a value")
+        elif len(outputs) >= MOST_OUTPUTS or (len(value) > LONGEST_URL and not is_data_uri(value.strip())):
+            left_out += 1
+        else:
             if kind != "info":
                 strange.append(f"error_type {kind[:40]!r}")
             outputs.append(Output(len(outputs), node_id, title, output_url(value.strip(), base_url)))
-        else:
-            strange.append(f"an output row of node {node_id or '?'} without a value")
+    if left_out:
+        told = f"{left_out} outputs were left out: there were more than {MOST_OUTPUTS}, or their addresses are too long"
+        remarks.insert(0, Remark(Level.WARNING, told, "", ""))
+    del remarks[MOST_REMARKS:], strange[MOST_STRANGE:]
     return tuple(outputs), tuple(remarks)
 
 
 def output_url(value: str, base_url: str) -> str:
     """Where an output is fetched: a full URL or a data: URI as it is, a path below the platform, else a bare name
     by /api/view."""
-    if is_data_uri(value) or "://" in value.split("?")[0]:
-        return value
     if value.startswith("/"):
         return base_url + value
-    return f"{base_url}/api/view?type=output&filename={quote(value, safe='')}"
+    if is_data_uri(value) or "://" in value.split("?")[0]:
+        return value
+    # Half of a surrogate pair is in no name that a server has; it must not stop the reading of the others.
+    return f"{base_url}/api/view?type=output&filename={quote(value.encode('utf-8', 'replace'), safe='')}"
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _text(value: Any, most: int = LONGEST_TEXT) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= most else text[: most - 1] + "…"

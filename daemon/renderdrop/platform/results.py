@@ -15,9 +15,9 @@ import httpx
 
 from renderdrop.model.errors import Busy, PlatformDown, Temporary, Undeliverable
 from renderdrop.model.units import spoken_size
-from renderdrop.platform.answers import Nonsense, retry_after
+from renderdrop.platform.answers import Nonsense, is_busy, retry_after
 from renderdrop.platform.client import Client
-from renderdrop.platform.data_uri import decoded, is_data_uri, media_type
+from renderdrop.platform.data_uri import decoded, is_data_uri, media_type, named_type
 
 CHUNK: Final = 2**20
 """Bytes gathered before they go to the disk: one trip to a thread each."""
@@ -49,6 +49,7 @@ class Transfer:
         self._cap = cap
         self._validator: str | None = None
         self._total: int | None = None
+        self._ended_at: int | None = None
 
     async def pull(self, client: Client, sink: Sink, now: datetime) -> None:
         """Fetch what is missing. Raises Temporary (Busy, Missing, Nonsense among them), PlatformDown, or
@@ -89,6 +90,8 @@ class Transfer:
 
     async def _accept(self, response: httpx.Response, sink: Sink, now: datetime) -> None:
         if response.status_code == 416:
+            if response.headers.get("content-range", "").strip() == f"bytes */{sink.size}":
+                return  # all of it was here already: only its end had not been told
             self._validator = None  # we hold more than there is: next time from the beginning
         _judge(response, now)
         length = _length(response)
@@ -100,7 +103,7 @@ class Transfer:
             if sink.size:
                 await sink.restart()
             self._total = length
-            self.media_type = response.headers.get("content-type", "").split(";")[0].strip().lower() or None
+            self.media_type = named_type(response.headers.get("content-type", ""))
             self._validator = _validator(response)
         self._check_cap(self._total or 0)
         await self._drain(response, sink)
@@ -110,6 +113,15 @@ class Transfer:
             raise Temporary(f"the download was cut at {sink.size} of {self._total} bytes")
         if sink.size == 0:
             raise Nonsense("the output is empty")
+        if self._total is None and "transfer-encoding" not in response.headers:
+            self._doubt_end(sink.size)
+
+    def _doubt_end(self, size: int) -> None:
+        """A body without a length ends when the connection does, so a cut looks like its end. It is believed when the
+        next try, which asks for the rest or fetches all of it again, ends at the same place."""
+        if self._ended_at != size:
+            self._ended_at = size
+            raise Temporary("the output came without its length; it is looked at again, to know that it is whole")
 
     def _check_range(self, response: httpx.Response, sink: Sink) -> None:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
@@ -161,7 +173,7 @@ def _judge(response: httpx.Response, now: datetime) -> None:
             raise Nonsense("a web page came instead of the output")
         return
     wait = retry_after(response.headers.get("retry-after"), now)
-    if status == 429 or (status == 503 and wait is not None):
+    if is_busy(status, response.headers):
         raise Busy(f"the platform is busy (HTTP {status})", wait)
     if status == 401:
         raise PlatformDown("the token is refused for the output (HTTP 401)")
@@ -185,14 +197,15 @@ def _joined(url: str, location: str) -> str:
 
 
 def _length(response: httpx.Response) -> int | None:
+    """None where there is none, or none that counts: chunks tell their end themselves (RFC 9112, 6.3)."""
+    if "transfer-encoding" in response.headers:
+        return None
     value = response.headers.get("content-length", "")
-    return int(value) if value.isdigit() else None
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
 
 
 def _validator(response: httpx.Response) -> str | None:
     """A strong ETag, else a date; a weak ETag never proves that bytes are the same."""
-    etag = response.headers.get("etag", "")
-    if etag.startswith('"'):
-        return str(etag)
-    modified = response.headers.get("last-modified")
-    return str(modified) if modified else None
+    etag, modified = response.headers.get("etag", ""), response.headers.get("last-modified", "")
+    found = str(etag if etag.startswith('"') else modified)
+    return found if found and found.isascii() and found.isprintable() else None  # it is sent back in a header

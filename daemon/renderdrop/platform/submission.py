@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from renderdrop.model.errors import Busy, Refused, Temporary, Unknown
-from renderdrop.platform.answers import Answer, Nonsense, OwnError
-from renderdrop.platform.client import ANSWER, CALL_DEADLINE, Client
+from renderdrop.platform.answers import Answer, Nonsense, OwnError, Unsent
+from renderdrop.platform.client import Client
 
-SLOWEST_UPLOAD: Final = 64_000
-"""Bytes a second below which an upload is given up, on the average: a dead line, not a slow one."""
+LONGEST_ID: Final = 200
+"""Characters of a task's id; a longer one is none."""
 
 BeforeLast = Callable[[], Awaitable[None]]
 """Awaited when all but the last byte has left; what it raises leaves the request unfinished."""
@@ -60,21 +60,19 @@ class JsonBody:
         yield self._bytes[-1:]
 
 
-def deadline(size: int) -> float:
-    """Seconds for a whole submission whose body holds so many bytes, its answer included."""
-    return CALL_DEADLINE + ANSWER + size / SLOWEST_UPLOAD
-
-
-async def submit_once(client: Client, path: str, body: Body, deadline: float, read: Callable[[Answer], str]) -> str:
+async def submit_once(client: Client, path: str, body: Body, read: Callable[[Answer], str]) -> str:
     """Send `body` once; returns the task's id that `read` finds in the answer. Raises Refused, Busy, Temporary,
     Unknown, PlatformDown, or what the body's stream raised (then the request never left whole)."""
+    whole = True
     try:
-        return read(await client.post(path, body.body(), body.headers, deadline))
-    except (Busy, OwnError):
+        answer = await client.post(path, body.body(), body.headers)
+        whole = answer.whole
+        return read(answer)
+    except (Busy, OwnError, Unsent):
         raise
     except Temporary as fault:
         # No answer, or one that is not the platform's own: only its own word settles the matter.
-        if body.complete:
+        if body.complete and whole:
             raise Unknown(fault.sentence) from fault
         raise
 
@@ -84,4 +82,7 @@ def task_id(found: Any) -> str:
     value = found.get("task_id") if isinstance(found, dict) else None
     if isinstance(value, bool) or not isinstance(value, (int, str)) or not str(value).strip():
         raise Nonsense("the platform accepted the task but named no task id")
-    return str(value)
+    found_id = str(value)
+    if len(found_id) > LONGEST_ID or not found_id.isprintable():
+        raise Nonsense("the platform accepted the task but named an id that cannot be one")
+    return found_id

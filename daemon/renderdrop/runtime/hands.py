@@ -9,12 +9,14 @@ from typing import Any
 
 from renderdrop.model.backoff import CAP
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.disk import Disk
 from renderdrop.runtime.pulse import Pulse
 from renderdrop.runtime.tasks import Tasks
 
 
 class Hands:
-    """Up to `limit` jobs at once; `pulse` is nudged when one is put down."""
+    """Up to `limit` jobs at once; `pulse` is nudged when one is put down. A job whose share is silent keeps no hand
+    busy: it only waits, and others need not."""
 
     def __init__(self, limit: int, tasks: Tasks, clock: Clock, name: str) -> None:
         self.limit = limit
@@ -24,32 +26,32 @@ class Hands:
         self._tasks = tasks
         self._clock = clock
         self._name = name
-        self._held: set[str] = set()
+        self._held: dict[str, Disk | None] = {}
         self._rests: dict[str, float] = {}
         self._failures: dict[str, int] = {}
 
     @property
     def free(self) -> int:
         """How many more jobs may be taken now."""
-        return max(0, self.limit - len(self._held))
+        return max(0, self.limit - self.taken)
 
     @property
     def taken(self) -> int:
         """How many are being worked on."""
-        return len(self._held)
+        return sum(disk is None or not disk.silent for disk in self._held.values())
 
     def passed_over(self) -> set[str]:
         """Jobs that are in hand or at rest: not to be taken now."""
         now = self._clock.monotonic()
         self._rests = {job: until for job, until in self._rests.items() if until > now}
-        return self._held | self._rests.keys()
+        return self._held.keys() | self._rests.keys()
 
-    def take(self, job_id: str, work: Coroutine[Any, Any, None]) -> None:
-        """Begin work on a job. If the work dies of something unforeseen, the job rests before the next try."""
-        self._held.add(job_id)
+    def take(self, job_id: str, work: Coroutine[Any, Any, None], disk: Disk | None = None) -> None:
+        """Begin work on a job whose files are on `disk`. If it dies of something unforeseen, the job rests a while."""
+        self._held[job_id] = disk
 
         def put_down(error: BaseException | None) -> None:
-            self._held.discard(job_id)
+            self._held.pop(job_id, None)
             if error is not None:
                 self.rest(job_id, CAP)
             if self.more and self.pulse is not None:

@@ -11,12 +11,14 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from renderdrop.model.errors import Fault
+from renderdrop.model.mask import MASKED, Mask
 from renderdrop.model.names import shown
 from renderdrop.runtime.events import EVENTS
 
@@ -24,6 +26,11 @@ FORMATS: Final = ("auto", "console", "json")
 _FIRST: Final = ("ts", "level", "event", "route", "job", "task")
 _FRAMES: Final = 12
 _DEEPEST: Final = 8
+_LONGEST: Final = 4_000
+"""Characters of one text in a line."""
+_MOST: Final = 200
+"""Members of a list that are told: a job may have thousands of outputs."""
+_harmless: "_Harmless | None" = None
 
 
 def configure(log_format: str, stream: TextIO, redact: str | None) -> None:
@@ -34,6 +41,8 @@ def configure(log_format: str, stream: TextIO, redact: str | None) -> None:
     """
     if log_format not in FORMATS:
         raise ValueError(f"{log_format!r} is no log format; use one of {', '.join(FORMATS)}")
+    global _harmless
+    _harmless = _Harmless(redact)
     terminal = _is_terminal(stream)
     console = log_format == "console" or (log_format == "auto" and terminal)
     structlog.configure(
@@ -43,7 +52,7 @@ def configure(log_format: str, stream: TextIO, redact: str | None) -> None:
             structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True, key="ts"),
             _known_event,
             _exception_in_words,
-            _Harmless(redact),
+            _harmless,
             _in_order,
             _console(colors=terminal) if console else _json,
         ],
@@ -57,6 +66,12 @@ def configure(log_format: str, stream: TextIO, redact: str | None) -> None:
         root.removeHandler(handler)
     root.addHandler(_Libraries())
     root.setLevel(logging.WARNING)
+
+
+def hide(secret: str) -> None:
+    """From now on write `[token]` for this one as well: the token was renewed."""
+    if _harmless is not None:
+        _harmless.hide(secret)
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -132,6 +147,11 @@ class _Harmless:
 
     def __init__(self, secret: str | None) -> None:
         self._secret = secret
+        self._mask = Mask(secret or "")
+
+    def hide(self, secret: str) -> None:
+        """A renewed token as well."""
+        self._mask.add(secret)
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         # A very short secret must not break the words that every line has.
@@ -147,11 +167,16 @@ class _Harmless:
             if isinstance(value, Mapping):
                 return {self._text(str(key)): self._value(inner, depth + 1) for key, inner in value.items()}
             if isinstance(value, (list, tuple, set, frozenset)):
-                return [self._value(inner, depth + 1) for inner in value]
+                told = [self._value(inner, depth + 1) for inner in islice(value, _MOST)]
+                return [*told, f"and {len(value) - _MOST} more"] if len(value) > _MOST else told
         return self._text(_spoken(value))
 
     def _text(self, text: str) -> str:
-        return shown(text.replace(self._secret, "[token]") if self._secret else text)
+        if self._secret:
+            text = text.replace(self._secret, MASKED)
+        # Masked before it is cut: what a cut leaves of a token would not be known again.
+        text = shown(self._mask.text(text)[: _LONGEST + 1])
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _spoken(value: object) -> str:

@@ -1,12 +1,13 @@
 """Everything that happens again and again, on one APScheduler.
 
 APScheduler counts in wall-clock time: a clock set back would stall every tick until it has caught up.
-So this room also watches the two clocks and, when they part, makes every tick due at once.
+So this room also watches the two clocks and, when they part, makes every tick due at once. Set forward, it would
+count every tick that was left out (from 1970, where a machine without a battery boots, for hours): `_Every` does not.
 """
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -20,6 +21,14 @@ log = structlog.get_logger()
 _LOOK_EVERY: Final = 1.0
 _PARTED: Final = 2.0
 """Seconds by which wall and monotonic clock must part before it counts as a jump and not as slewing."""
+
+
+class _Every(IntervalTrigger):  # type: ignore[misc]  # a library without types
+    """An interval that makes up for nothing: however far the clock was set forward, one tick is due and not each."""
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        following: datetime | None = super().get_next_fire_time(previous, now)
+        return following if following is None else max(following, now)
 
 
 class Schedule:
@@ -39,7 +48,7 @@ class Schedule:
         async def tick() -> None:  # a coroutine, so that APScheduler runs it on the loop and not in a thread
             action()
 
-        self._scheduler.add_job(tick, IntervalTrigger(seconds=seconds), id=name, name=name, replace_existing=True)
+        self._scheduler.add_job(tick, _Every(seconds=seconds), id=name, name=name, replace_existing=True)
 
     def forget(self, name: str) -> None:
         """End a tick; unknown names are fine."""

@@ -1,7 +1,8 @@
 """What we tell systemd, and how often it wants to hear from us: sd_notify(3) without a library.
 
 Owns: the datagrams to $NOTIFY_SOCKET. Without that variable every call does nothing. It must never
-fail or wait because of the service manager.
+fail or wait because of the service manager. systemd hears only the process that it started: what the daemon
+proper has to say goes through its guardian.
 """
 
 import os
@@ -11,18 +12,37 @@ from collections.abc import Mapping
 
 from renderdrop.model.names import shown
 
+_through: socket.socket | None = None
+
 
 def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Send assignments such as "READY=1"; whether they were sent."""
+    return send("\n".join(assignments).encode("utf-8", "backslashreplace"), environ)
+
+
+def speak_through(channel: socket.socket) -> None:
+    """From now on every word goes to the other end of this pair, which sends it on."""
+    global _through
+    channel.setblocking(False)
+    _through = channel
+
+
+def send(message: bytes, environ: Mapping[str, str] = os.environ) -> bool:
+    """Send one datagram as it is; whether it was sent."""
     address = environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
+    if _through is not None:
+        try:
+            return _through.send(message) > 0
+        except OSError:
+            return False
     # "@" is how the environment writes the NUL byte that begins an abstract socket's name.
     target = "\0" + address[1:] if address[0] == "@" else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.settimeout(1.0)
-            channel.sendto("\n".join(assignments).encode("utf-8", "backslashreplace"), target)
+            channel.sendto(message, target)
     except (OSError, ValueError):
         return False
     return True

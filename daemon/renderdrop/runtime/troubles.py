@@ -18,7 +18,9 @@ from renderdrop.runtime.clock import Clock
 
 log = structlog.get_logger()
 
-Reach = Literal["platform", "share", "route"]
+Reach = Literal["daemon", "platform", "share", "route"]
+LEDGER: Final = "ledger"
+"""What the daemon itself can be in trouble about: its disk is full, and nothing new is begun."""
 PLATFORM: Final = "platform"
 SUBMISSIONS: Final = "submissions"
 POLLS: Final = "polls"
@@ -26,7 +28,7 @@ CALLS: Final = (PLATFORM, SUBMISSIONS, POLLS)
 """What can be in trouble about the platform: all of it, or one kind of call while the others work. Results that are
 paid for are fetched on even while nothing new can be submitted."""
 
-_PROBE_CAP: Final[dict[Reach, float]] = {"platform": 30.0, "share": 10.0, "route": 180.0}
+_PROBE_CAP: Final[dict[Reach, float]] = {"daemon": 30.0, "platform": 30.0, "share": 10.0, "route": 180.0}
 """The longest pause between two probes, seconds: the platform and a share cost one small look, a paused
 route costs a submission ("every few minutes", DESIGN 4)."""
 _STEADY: Final = 60.0
@@ -96,7 +98,7 @@ class Troubles:
             return
         log.warning(f"{reach}_waits", **_named(reach, subject), reason=sentence, next_try_s=round(pause, 1))
         since = trouble.since
-        await self._ledger.write(lambda c: moves.tell_trouble(c, reach, subject, sentence, since))
+        await self._ledger.write(lambda c: moves.tell_trouble(c, reach, subject, sentence, since), point="trouble")
         self.changed()
 
     async def end(self, reach: Reach, subject: str) -> None:
@@ -106,7 +108,7 @@ class Troubles:
             return
         self._past[reach, subject] = (self._clock.monotonic(), trouble.tries)
         log.info(f"{reach}_goes_on", **_named(reach, subject), was=trouble.sentence)
-        await self._ledger.write(lambda c: moves.end_trouble(c, reach, subject))
+        await self._ledger.write(lambda c: moves.end_trouble(c, reach, subject), point="trouble_over")
         self.changed()
 
     def probe_now(self) -> None:
@@ -123,4 +125,4 @@ def _pause(reach: Reach, tries: int) -> float:
 
 
 def _named(reach: Reach, subject: str) -> dict[str, str]:
-    return {"calls": subject} if reach == "platform" else {"route": subject}
+    return {"calls": subject} if reach == "platform" else {"route": subject} if reach != "daemon" else {}

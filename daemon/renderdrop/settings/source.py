@@ -92,6 +92,8 @@ def _read(path: Path) -> _Toml:
         raise broken(f"line {line} is not UTF-8 text; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise broken(f"is not TOML: {shown(str(error))}; mend that place and run `renderdrop check` again") from None
+    except ValueError:  # Python's own bound on digits
+        raise broken("is not a settings file: a number in it is far too long") from None
     except RecursionError:
         raise broken("is not a settings file: its tables are nested too deeply") from None
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from renderdrop.model.errors import ShareOffline
-from renderdrop.share.beneath import FOLDER, PASSAGE, held, open_beneath, open_root, split
+from renderdrop.share.beneath import FOLDER, held, open_beneath, split
 from renderdrop.share.make import Like, dress_as, reach, sync_folder
+from renderdrop.share.marker import marked
 from renderdrop.share.move import (
     COARSE,
     READ,
@@ -36,7 +37,8 @@ def archive(src_root: Path, src: str, dst_root: Path, dst: str, size: int, mtime
     """Moves the source `src` to `dst` while it has this size (bytes) and mtime_ns; folders are made on the way.
 
     "moved": it lies at `dst`, now or since an earlier try that was interrupted. "changed": it is another file by now
-    and stays. "gone": it is at neither place. Raises FileExistsError when `dst` is taken, ShareOffline for trouble.
+    and stays. "gone": it is at neither place. Raises FileExistsError when `dst` is taken, ShareOffline for trouble. So
+    does a root without its marker: nothing is put into, or missed in, the place of a share that is not mounted.
     """
     above, name = _split(src_root, src)
     dst_above, dst_name = _split(dst_root, dst)
@@ -46,12 +48,15 @@ def archive(src_root: Path, src: str, dst_root: Path, dst: str, size: int, mtime
                 put_back(at, name, size, mtime_ns)
             now = None if at is None else fresh(at, name)
         if at is None or now is None:
+            if at is not None:
+                with trouble(named(src_root, above)):
+                    sync_folder(at)  # the try that moved it may have been interrupted before
             return "moved" if _arrived(src_root, dst_root, dst_above, dst_name, size, mtime_ns) else "gone"
         if not same(now, size, mtime_ns):
             return "changed"
         with (
             trouble(named(dst_root, dst_above)),
-            held(open_root(dst_root)) as root_fd,
+            marked(dst_root) as root_fd,
             held(reach(root_fd, dst_above, like)) as dst_at,
         ):
             with trouble(f"{named(src_root, above)} or {named(dst_root, dst_above)}"):
@@ -104,10 +109,11 @@ def _carry(at: int, name: str, dst_at: int, dst_name: str, size: int, mtime_ns: 
 
 
 def _arrived(src_root: Path, dst_root: Path, above: str, name: str, size: int, mtime_ns: int) -> bool:
-    with trouble(named(dst_root, above)), held(open_root(dst_root)) as root_fd:
+    with trouble(named(dst_root, above)), marked(dst_root) as root_fd:
         across = src_root.stat().st_dev != os.fstat(root_fd).st_dev
         try:
-            with held(open_beneath(root_fd, above, PASSAGE)) as at:
+            with held(open_beneath(root_fd, above, FOLDER)) as at:
+                sync_folder(at)
                 return same(lstat(at, name), size, mtime_ns, COARSE if across else 0)
         except OSError as exc:
             if exc.errno in ABSENT:
@@ -118,9 +124,7 @@ def _arrived(src_root: Path, dst_root: Path, above: str, name: str, size: int, m
 @contextmanager
 def _source_folder(root: Path, rel: str) -> Iterator[int | None]:
     """The folder of a source; None where it, or a folder above it, is not there any more."""
-    with trouble(named(root)):
-        root_fd = open_root(root)
-    with held(root_fd):
+    with marked(root) as root_fd:
         with trouble(named(root, rel)):
             try:
                 fd = open_beneath(root_fd, rel, FOLDER)

@@ -11,10 +11,12 @@ import re
 from pathlib import Path
 from typing import Final
 
+from renderdrop.model.errors import ShareOffline
 from renderdrop.model.names import fold
 from renderdrop.share.beneath import FOLDER, held, open_beneath, open_root, split
 from renderdrop.share.ignore import FOLDERS, Ignore
 from renderdrop.share.make import Like, reach
+from renderdrop.share.marker import marked
 from renderdrop.share.move import rename_new
 from renderdrop.share.scan import ABSENT
 from renderdrop.share.trouble import named, trouble
@@ -71,7 +73,7 @@ def _move_litter(root: Path, root_fd: int, folder: str, to_root: Path, to_folder
     try:
         with (
             held(open_beneath(root_fd, folder, FOLDER)) as at,
-            held(open_root(to_root)) as to_fd,
+            marked(to_root) as to_fd,
         ):
             names = set(os.listdir(at))
             # macOS keeps half of a file in "._NAME": it stays while its file does.
@@ -86,5 +88,5 @@ def _move_litter(root: Path, root_fd: int, folder: str, to_root: Path, to_folder
                         rename_new(at, name, to_at, name)
                     except OSError:
                         pass  # taken there, or on another file system: litter is not worth more
-    except OSError:
+    except (OSError, ShareOffline):
         pass  # closed to us: it stays

@@ -18,6 +18,10 @@ _NOT_SYNCABLE: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 """What file systems say that have no fsync for folders; they write names through anyway."""
 _NOT_OURS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 """What a foreign owner, a foreign group or a mount with fixed owners says to chown and chmod: no harm done."""
+_AT_MOST: Final = 10_000
+_on_disk: Final[set[tuple[int, int]]] = set()
+"""Folders (device, inode) whose names this process has put on disk. One that is merely there may have been made right
+before a crash, and be gone with all that is in it after a power cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,16 @@ def make_folders(root: Path, rel: str, like: Like) -> None:
 
 
 def reach(root_fd: int, rel: str, like: Like) -> int:
-    """A descriptor for the folder `rel` below `root_fd`, made where it is missing. Raises plain OSError."""
+    """A descriptor for the folder `rel` below `root_fd`, made where it is missing; the way to it is on disk when it
+    returns. Raises plain OSError."""
     try:
-        return open_beneath(root_fd, rel, FOLDER)
+        fd = open_beneath(root_fd, rel, FOLDER)
     except FileNotFoundError:
         pass
+    else:
+        if rel == "" or _key(fd) in _on_disk:
+            return fd
+        os.close(fd)
     at = open_beneath(root_fd, "", FOLDER)
     try:
         for name in parts(rel):
@@ -85,22 +94,33 @@ def reach(root_fd: int, rel: str, like: Like) -> int:
 
 
 def _reach_one(at: int, name: str, like: Like) -> int:
+    made = False
     try:
-        return open_beneath(at, name, FOLDER)
+        fd = open_beneath(at, name, FOLDER)
     except FileNotFoundError:
-        pass
+        try:
+            os.mkdir(name, like.mode & 0o777, dir_fd=at)
+            made = True
+        except FileExistsError:
+            pass  # someone was faster; theirs will do
+        fd = open_beneath(at, name, FOLDER)
     try:
-        os.mkdir(name, like.mode & 0o777, dir_fd=at)
-    except FileExistsError:
-        return open_beneath(at, name, FOLDER)  # someone was faster; theirs will do
-    fd = open_beneath(at, name, FOLDER)
-    try:
-        like.dress(fd, folder=True)
-        sync_folder(at)
+        if made:
+            like.dress(fd, folder=True)
+        if made or _key(fd) not in _on_disk:
+            sync_folder(at)
+            if len(_on_disk) >= _AT_MOST:
+                _on_disk.clear()
+            _on_disk.add(_key(fd))
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _key(fd: int) -> tuple[int, int]:
+    now = os.fstat(fd)
+    return now.st_dev, now.st_ino
 
 
 def sync_folder(fd: int) -> None:

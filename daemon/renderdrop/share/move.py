@@ -17,6 +17,7 @@ from renderdrop.share import kernel
 from renderdrop.share.beneath import held, open_beneath
 from renderdrop.share.make import sync_folder, write_all
 from renderdrop.share.scan import ABSENT
+from renderdrop.share.signs import sign_of_life
 
 Archived = Literal["moved", "changed", "gone"]
 
@@ -119,6 +120,7 @@ def copy_new(src_fd: int, dst_at: int, dst: str, temp: str, dress: Callable[[int
     there = lstat(dst_at, dst)
     if there is not None:
         if same(there, before.st_size, before.st_mtime_ns, COARSE) and _equal(src_fd, dst_at, dst):
+            sync_folder(dst_at)  # the try may have been interrupted before its own
             return True
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), dst)
     try:
@@ -156,6 +158,7 @@ def unlink_unchanged(at: int, name: str, size: int, mtime_ns: int) -> Archived:
     put_back(at, name, size, mtime_ns)
     now = fresh(at, name)
     if now is None:
+        sync_folder(at)  # perhaps by ourselves, right before a crash
         return "gone"
     if not same(now, size, mtime_ns):
         return "changed"
@@ -200,6 +203,7 @@ def remove_missing_ok(at: int, name: str) -> None:
 def _digest(fd: int, also: Callable[[bytes], None] = lambda _: None) -> bytes:
     digest, offset = hashlib.blake2b(), 0
     while block := os.pread(fd, _BLOCK, offset):
+        sign_of_life()
         digest.update(block)
         also(block)
         offset += len(block)

@@ -17,9 +17,10 @@ from renderdrop.share.archive import archive, remove
 from renderdrop.share.beneath import FOLDER, bare, held, open_beneath, open_root, split
 from renderdrop.share.beneath import folder as folder_of
 from renderdrop.share.make import Like, make_folders, reach, sync_folder, write_all
-from renderdrop.share.marker import STAGING
-from renderdrop.share.move import READ, Archived, copy_new, hidden, remove_missing_ok, rename_new
+from renderdrop.share.marker import STAGING, marked
+from renderdrop.share.move import READ, Archived, copy_new, hidden, lstat, remove_missing_ok, rename_new
 from renderdrop.share.scan import ABSENT
+from renderdrop.share.signs import sign_of_life
 from renderdrop.share.trouble import named, trouble
 
 __all__ = [
@@ -91,7 +92,7 @@ def publish(root: Path, staged: Path, folder: str, name: str, like: Like) -> Non
     """Gives the finished and synced file `staged` its place `root/folder/name`, with the inbox's group and bits;
     `folder` is made where it is missing. Both folders are on disk when it returns, and `staged` is gone.
 
-    Raises FileExistsError when the name is taken, ShareOffline for trouble.
+    Raises FileExistsError when the name is taken, NoPlace when it cannot lie there, ShareOffline for other trouble.
     """
     with (
         trouble(named(staged.parents[2])),
@@ -100,23 +101,40 @@ def publish(root: Path, staged: Path, folder: str, name: str, like: Like) -> Non
     ):
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ShareOffline(f"{named(staged)} is no ordinary file; remove it, and the delivery is made again")
-        with trouble(named(root, folder)), held(open_root(root)) as root_fd:
+        with trouble(named(root, folder), one_place=True), marked(root) as root_fd:
             bare(name)
             with held(reach(root_fd, folder, like)) as target:
+                if not _is_ours(os.fstat(fd), lstat(target, name)):
+                    raise ShareOffline(
+                        f"{named(staged)} has another name elsewhere; remove it, and the delivery is made again"
+                    )
                 like.dress(fd)
-                _name(fd, at, staged.name, target, name, hidden(f"{staged.parent.name}/{staged.name}"), like)
-                sync_folder(target)
+                try:
+                    _name(fd, at, staged.name, target, name, hidden(f"{staged.parent.name}/{staged.name}"), like)
+                finally:
+                    sync_folder(target)  # also where the name is taken: perhaps by this very file, before a crash
         sync_folder(at)
 
 
 def names_in(root: Path, folder: str) -> list[str]:
     """The bare names in `root/folder`, hidden ones too; [] when that folder is missing. Raises ShareOffline."""
-    with trouble(named(root, folder)), held(open_root(root)) as root_fd:
+    with trouble(named(root, folder), one_place=bool(folder)), held(open_root(root)) as root_fd:
         try:
-            with held(open_beneath(root_fd, folder, FOLDER)) as at:
-                return os.listdir(at)
+            with held(open_beneath(root_fd, folder, FOLDER)) as at, os.scandir(at) as listing:
+                return [_name_of(item) for item in listing]
         except FileNotFoundError:
             return []
+
+
+def _is_ours(staged: os.stat_result, there: os.stat_result | None) -> bool:
+    """No hard link that somebody put in its place, whose file would get the inbox's group and bits. Two names it has
+    only where a rename by link and unlink was interrupted: then its second one is the final name."""
+    return staged.st_nlink < 2 or (there is not None and os.path.samestat(staged, there))
+
+
+def _name_of(item: os.DirEntry[str]) -> str:
+    sign_of_life()
+    return item.name
 
 
 def remove_own(root: Path, rel: str) -> None:
@@ -126,6 +144,7 @@ def remove_own(root: Path, rel: str) -> None:
         try:
             with held(open_beneath(root_fd, above, FOLDER)) as at:
                 remove_missing_ok(at, name)
+                sync_folder(at)
         except FileNotFoundError:
             pass
 

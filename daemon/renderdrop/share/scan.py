@@ -15,7 +15,11 @@ from typing import Final, Literal
 
 from renderdrop.share.beneath import FOLDER, PASSAGE, held, open_beneath, open_root, split
 from renderdrop.share.ignore import Ignore
+from renderdrop.share.signs import sign_of_life
 from renderdrop.share.trouble import named, reason, trouble
+
+_DEEPEST: Final = 1000
+"""Folders below each other. The way to each is walked anew: a tree without end would hold up its whole share."""
 
 Kind = Literal["file", "link", "fifo", "socket", "device"]
 
@@ -67,6 +71,9 @@ def scan(root: Path, ignore: Ignore, below: str = "") -> Scan:
         ahead = [below]
         while ahead:
             rel = ahead.pop()
+            if rel.count("/") >= _DEEPEST:
+                found.unreadable.append((rel, f"more than {_DEEPEST:,} folders lie one in the other"))
+                continue
             try:
                 with held(open_beneath(root_fd, rel, FOLDER)) as fd:
                     ahead += _list(fd, rel, ignore, found)
@@ -85,6 +92,7 @@ def _list(fd: int, rel: str, ignore: Ignore, found: Scan) -> list[str]:
     hidden: OSError | None = None
     with os.scandir(fd) as listing:
         for item in listing:
+            sign_of_life()
             path = f"{rel}/{item.name}" if rel else item.name
             try:
                 is_folder = item.is_dir(follow_symlinks=False)
@@ -132,6 +140,7 @@ def look(root: Path, rels: Iterable[str]) -> dict[str, Entry | None]:
 
 
 def _look(fd: int, rel: str, name: str) -> Entry | None:
+    sign_of_life()
     try:
         return _entry(rel, os.stat(name, dir_fd=fd, follow_symlinks=False))
     except OSError as exc:

@@ -18,6 +18,7 @@ from renderdrop.model.errors import NotTakeable, ShareOffline, SourceChanged, So
 from renderdrop.model.names import shown
 from renderdrop.share.beneath import held, open_beneath, open_root, stat_beneath
 from renderdrop.share.scan import kind_of
+from renderdrop.share.signs import sign_of_life
 from renderdrop.share.trouble import named, sentence, trouble
 
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_LARGEFILE
@@ -41,6 +42,7 @@ class SourceFile:
         now = os.fstat(fd)
         self.size = now.st_size
         self.mtime_ns = now.st_mtime_ns
+        self._ctime_ns = now.st_ctime_ns
 
     def read(self, offset: int, count: int) -> bytes:
         """At most `count` bytes from `offset`; b"" at the end. Raises ShareOffline."""
@@ -52,6 +54,14 @@ class SourceFile:
         with trouble(self._what):
             now = os.fstat(self._fd)
         return (now.st_size, now.st_mtime_ns) == (self.size, self.mtime_ns)
+
+    def touched(self) -> bool:
+        """Whether anything was done to it since its opening, or since this was last asked. Size and mtime can be set
+        back by whoever wrote; this time cannot, but a mere change of its permissions moves it too. Raises ShareOffline.
+        """
+        with trouble(self._what):
+            before, self._ctime_ns = self._ctime_ns, os.fstat(self._fd).st_ctime_ns
+        return before != self._ctime_ns
 
     def being_written(self) -> bool:
         """Whether a writer surely has it open; False also where the system cannot tell (network, foreign owner)."""
@@ -83,6 +93,7 @@ def open_source(root: Path, rel: str) -> SourceFile:
     Raises NotTakeable (not a regular file, a link on the way, or closed to us), SourceGone, SourceChanged (another
     program holds it for itself and has to let go first), ShareOffline for everything else.
     """
+    sign_of_life()
     try:
         root_fd = open_root(root)
     except OSError as exc:

@@ -13,6 +13,7 @@ from renderdrop.share.beneath import folder as folder_of
 from renderdrop.share.make import sync_folder, write_all
 from renderdrop.share.move import rename_new
 from renderdrop.share.publish import staging_folder
+from renderdrop.share.signs import sign_of_life
 from renderdrop.share.source import SourceFile, open_source
 from renderdrop.share.trouble import named, trouble
 
@@ -53,7 +54,12 @@ class StagedFile:
     def finish(self) -> str:
         """Bring it to the disk; returns its SHA-256."""
         with trouble(named(self.path.parents[2])), staging_folder(self.path) as at:
-            os.fsync(self._fd)
+            try:
+                os.fsync(self._fd)
+            except OSError:
+                # The system tells it once and forgets what it could not write: a second fsync would be a lie.
+                self.size = -1
+                raise
             sync_folder(at)
         return self._hash.hexdigest()
 
@@ -96,6 +102,7 @@ def copy_published(root: Path, folder: str, name: str, staged: Path, size: int, 
             target.open()
             target.restart()
             while chunk := file.read(target.size, 2**20):
+                sign_of_life()
                 target.append(chunk)
             if target.finish() == sha256:
                 return True
@@ -123,6 +130,7 @@ def withdraw(root: Path, folder: str, name: str, staged: Path, size: int, sha256
 def _digest(file: SourceFile) -> str:
     found, offset = hashlib.sha256(), 0
     while chunk := file.read(offset, 2**20):
+        sign_of_life()
         found.update(chunk)
         offset += len(chunk)
     return found.hexdigest()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from renderdrop.model.errors import ShareOffline
+from renderdrop.model.errors import NoPlace, ShareOffline
 from renderdrop.model.names import shown
 
 _SENTENCES: Final = {
@@ -28,15 +28,26 @@ _SENTENCES: Final = {
 }
 
 
+_OF_ONE_PLACE: Final = frozenset(
+    {
+        errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EFBIG, errno.EINVAL, errno.EILSEQ
+    }
+)  # fmt: skip
+"""What is said of one name, or of the way to it; the last two by file systems that refuse certain characters."""
+
+
 @contextmanager
-def trouble(what: str) -> Iterator[None]:
-    """Turns an OSError into ShareOffline with a sentence about `what`; FileExistsError passes, it is no trouble."""
+def trouble(what: str, one_place: bool = False) -> Iterator[None]:
+    """Turns an OSError into ShareOffline with a sentence about `what`; FileExistsError passes, it is no trouble.
+
+    `one_place`: what is said of a name below a root that is well becomes NoPlace."""
     try:
         yield
     except FileExistsError:
         raise
     except OSError as exc:
-        raise ShareOffline(sentence(what, exc)) from exc
+        kind = NoPlace if one_place and exc.errno in _OF_ONE_PLACE else ShareOffline
+        raise kind(sentence(what, exc)) from exc
 
 
 def sentence(what: str, exc: OSError) -> str:

@@ -15,10 +15,11 @@ import structlog
 from sqlalchemy import Connection
 
 from renderdrop.ledger import moves, queries
+from renderdrop.ledger.failpoints import Point
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import Busy, PlatformDown, Refused, Temporary
-from renderdrop.model.in_a_row import Row
+from renderdrop.model.in_a_row import IN_A_ROW, Row
 from renderdrop.model.job import Level, Step
 from renderdrop.model.lifecycle import ENDS, State
 from renderdrop.model.names import shown
@@ -44,6 +45,14 @@ _BATCH: Final = 256
 """Due tasks taken in one go before the loop gets a turn (DESIGN 9)."""
 _DEAF: Final = 60.0
 """Seconds without any answer, to whatever task, that count at most as listening: well over MOST_PENDING."""
+_GONE_LOOKS: Final = 8
+_GONE_AFTER: Final = 120.0
+"""Refused looks in a row, and seconds between the first and the last of them, before a task counts as vanished: a
+platform that is restarted, or a copy of its books that lags behind, needs less."""
+_LONGEST_REASON: Final = 2_000
+"""Characters of what a failed task said that a person is told at once."""
+_MOST_WORDS: Final = 50
+"""Things that were not understood, of one task and status words of all: whoever says more is not listened to."""
 _DEFAULT_SILENCE: Final = 1800.0
 """For a task whose route is gone from the settings."""
 
@@ -62,6 +71,9 @@ class Watched:
     progress: float | None = None
     node: str | None = None
     failures: int = 0
+    refused: int = 0
+    """Looks in a row that were refused."""
+    refused_since: float = 0.0
     strange: frozenset[str] = frozenset()
     due: float | None = None
     """When it is looked at next, None while it is being asked after; a place in the heap that says otherwise is old."""
@@ -98,6 +110,7 @@ class Track:
         self._heard = 0.0
         self._heard_at = clock.monotonic()
         self._faults = Row()
+        self._well_at = float("-inf")
         self._words: set[str] = set()
         self.stopped = False
 
@@ -178,17 +191,21 @@ class Track:
         except (Temporary, Refused) as fault:
             watched.failures += 1
             bound.info("poll_failed", reason=shown(fault.sentence), in_a_row=watched.failures)
-            if isinstance(fault, Temporary) and self._faults.add(watched.job_id, ""):
-                # The platform is unwell: it is probed before more is asked of it.
-                await self._troubles.tell("platform", POLLS, f"several polls in a row failed: {fault.sentence}")
+            if await self._is_gone(watched, fault):
                 return
-            if isinstance(fault, Refused) or self._faults.jobs == 1:
+            if self._faults.add(watched.job_id, ""):
+                # The platform is unwell: it is probed before more is asked of it.
+                await self._troubles.tell("platform", POLLS, f"several polls in a row failed: {shown(fault.sentence)}")
+                return
+            if self._faults.jobs == 1:
                 self._hear()  # as far as we know it is this task alone that cannot be asked after
         else:
-            watched.failures = 0
+            watched.failures = watched.refused = 0
+            self._well_at = self._clock.monotonic()
             self._hear()
             self._faults.end()
-            if unknown := frozenset(report.strange) - watched.strange - self._words:
+            unknown = frozenset(report.strange) - watched.strange - self._words
+            if unknown and max(len(watched.strange), len(self._words)) < _MOST_WORDS:
                 watched.strange |= unknown
                 # A new status word is told once, not once for every frame of a night.
                 self._words |= {what for what in unknown if what.startswith("status ")}
@@ -213,13 +230,14 @@ class Track:
                 lambda c: moves.change(
                     c, watched.job_id, State.SUBMITTED, at, status=report.status, progress=report.progress,
                     node=report.node, **started,
-                )
+                ),
+                point="progress",
             ):  # fmt: skip
                 self._watched.pop(watched.job_id, None)  # somebody moved it: cancelled or held by hand
 
     async def _success(self, watched: Watched, report: Report) -> None:
         if not report.outputs:
-            texts = "; ".join(shown(r.message) for r in report.remarks)
+            texts = _joined([shown(r.message) for r in report.remarks])
             reason = "the platform says the task succeeded, but it gave no media file" + (f": {texts}" if texts else "")
             await self._fail(watched, report, reason)
             return
@@ -234,7 +252,7 @@ class Track:
                 status=report.status, progress=report.progress, node=None, error=None, finished_at=at, **started,
             )  # fmt: skip
 
-        if await self._leave(watched, rendered):
+        if await self._leave(watched, rendered, point="rendered"):
             log.info(
                 "task_succeeded", job=watched.job_id, route=watched.route, task=watched.task_id,
                 outputs=len(report.outputs),
@@ -251,7 +269,7 @@ class Track:
                 progress=report.progress, node=None, finished_at=at,
             )  # fmt: skip
 
-        if await self._leave(watched, failed):
+        if await self._leave(watched, failed, point="task_failed"):
             log.warning("job_failed", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
             self._ended()
 
@@ -275,9 +293,40 @@ class Track:
                 node=None,
             )  # fmt: skip
 
-        if await self._leave(watched, again):
+        if await self._leave(watched, again, point="uploads_again"):
             log.warning("job_requeued", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
             self._requeued()
+        return True
+
+    def status_answered(self) -> None:
+        """The address is right and the platform is up: one or two tasks that it does not know are then themselves to
+        blame. Not so when every task is refused: then it is the calls that go astray."""
+        if self._faults.jobs < IN_A_ROW:
+            self._well_at = self._clock.monotonic()
+
+    async def _is_gone(self, watched: Watched, fault: Temporary | Refused) -> bool:
+        """Whether the platform does not know this very task any more; then a person decides, for it may have been
+        paid for. Where everything is refused it is the address or the platform that is wrong, and nothing is held."""
+        if not isinstance(fault, Refused):
+            watched.refused = 0
+            return False
+        now = self._clock.monotonic()
+        if not watched.refused:
+            watched.refused_since = now
+        watched.refused += 1
+        if watched.refused < _GONE_LOOKS or now - watched.refused_since < _GONE_AFTER:
+            return False
+        said = shown(fault.message)
+        if self._well_at < watched.refused_since:
+            # Nothing else was answered: a probe is to tell whether the platform is there at all.
+            await self._troubles.tell("platform", POLLS, f"the task {watched.task_id} cannot be asked after: {said}")
+            return False
+        await self._hold(
+            watched,
+            f"the platform refuses to tell of the task {watched.task_id} ({said}), although it answers otherwise: the "
+            "task may have vanished there, and may have been paid for. Look at the platform's own page, then `release` "
+            "the job (its task is asked after again; with --resubmit it is rendered once more) or `cancel` it",
+        )
         return True
 
     def _hear(self) -> None:
@@ -293,20 +342,24 @@ class Track:
         silence = route.silence if route is not None else _DEFAULT_SILENCE
         if self._heard - watched.changed_at < silence:
             return
-        at = self._clock.text()
-        reason = (
+        await self._hold(
+            watched,
             f"the task {watched.task_id} has said nothing new for {spoken(silence)}; look at the platform's own page, "
-            "then `release` the job (its task is asked after again) or `cancel` it"
+            "then `release` the job (its task is asked after again) or `cancel` it",
         )
+
+    async def _hold(self, watched: Watched, reason: str) -> None:
+        at = self._clock.text()
         if await self._leave(
             watched,
             lambda c: moves.move(c, watched.job_id, State.SUBMITTED, State.HELD, at, reason, error=reason),
+            point="silent",
         ):
             log.warning("job_held", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
 
-    async def _leave(self, watched: Watched, deed: Callable[[Connection], bool]) -> bool:
+    async def _leave(self, watched: Watched, deed: Callable[[Connection], bool], *, point: Point) -> bool:
         """The move that ends the following; False when somebody moved the job first."""
-        moved = await self._ledger.write(deed)
+        moved = await self._ledger.write(deed, point=point)
         self._watched.pop(watched.job_id, None)
         return moved
 
@@ -325,4 +378,10 @@ def _was_requeued(steps: Sequence[Step]) -> bool:
 def failure(report: Report) -> str:
     """One sentence out of what a failed task said."""
     texts = [shown(r.message) for r in report.remarks if r.level is Level.ERROR]
-    return f"the platform could not render it: {'; '.join(texts)}" if texts else "the platform says the task failed"
+    return f"the platform could not render it: {_joined(texts)}" if texts else "the platform says the task failed"
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """All of them as far as a sentence goes; the sidecar has them whole."""
+    text = "; ".join(texts)
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
