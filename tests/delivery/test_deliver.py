@@ -57,6 +57,21 @@ async def test_a_rendered_job_is_delivered_whole_and_its_source_put_away(house: 
     assert (house.fetch.fetched, house.ended) == ([0, 1], [1])
 
 
+async def test_what_stands_in_the_way_in_done_does_not_keep_the_result_back(house: House) -> None:
+    in_the_way = house.route.done / "sub"
+    in_the_way.write_bytes(b"theirs")
+    job = await house.job()
+    await house.rounds()
+    assert "sub/肖像.json" in house.files(house.route.outbox)
+    now = await house.books.see(job)
+    assert (now.state, now.source.place, now.source.filed) == (State.DELIVERED, Place.INBOX, False)
+    assert "its source stays in the inbox" in (now.error or "")
+    assert in_the_way.read_bytes() == b"theirs"
+    in_the_way.unlink()
+    await house.rounds(4)
+    whole_delivery(house, job)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, 31))
 async def test_a_delivery_interrupted_at_any_step_is_made_once(at: int, after: bool, house: House) -> None:

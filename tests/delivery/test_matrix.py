@@ -17,7 +17,7 @@ from renderdrop.model.job import Job, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.runtime.disk import Disk
-from renderdrop.share.publish import archive, publish
+from renderdrop.share.publish import publish
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import House
@@ -176,7 +176,7 @@ async def test_jobs_of_one_source_are_filed_one_after_the_other(house: House, mo
 
     async def slowly(disk: Disk, deed: Callable[..., Any], *args: Any, **__: Any) -> Any:
         nonlocal under_way, most
-        if deed is not archive:
+        if deed is not file_away_module._archive:
             return deed(*args)
         under_way += 1
         most = max(most, under_way)

@@ -214,3 +214,28 @@ async def test_a_rerun_has_its_sources_where_they_were_found(books: Books) -> No
         State.QUEUED, True, Place.DONE, "a.png",
     )  # fmt: skip
     assert [j.id for j in await books.ledger.read(lambda c: queries.away(c, "portrait"))] == ["again"]
+
+
+async def test_a_batch_sees_what_the_arrivals_before_it_in_the_same_batch_have_become(books: Books) -> None:
+    await adopted(books, arrival("w", file("a.png"), file("b.png"), waiting_for="input_video"))
+    took, other, same = await adopted(
+        books, arrival("n1", file("a.png")), arrival("n2", file("b.png")), arrival("n3", file("a.png")), at=LATER
+    )
+    assert (took, other, same) == (Adopted(("w",), AT), Adopted(("n2",), LATER), None)
+    assert {job.id: [s.path for s in job.sources] for job in await books.all()} == {"w": ["a.png"], "n2": ["b.png"]}
+
+
+async def test_a_refused_file_of_a_batch_fails_and_its_neighbours_go_on(books: Books) -> None:
+    await adopted(
+        books, arrival("j1"), arrival("j2", file("b.exe"), refusal="no picture"), arrival("j3", file("c.png"))
+    )
+    assert {job.id: job.state for job in await books.all()} == {
+        "j1": State.QUEUED, "j2": State.FAILED, "j3": State.QUEUED,
+    }  # fmt: skip
+    assert await books.history(await books.see("j2")) == [(None, State.QUEUED), (State.QUEUED, State.FAILED)]
+
+
+async def test_a_job_of_more_files_than_a_query_may_name_is_adopted(books: Books) -> None:
+    many = [file(f"huge/{n}.png") for n in range(40_000)]
+    assert await adopted(books, arrival("j1", *many, refusal="too many")) == [Adopted(("j1",), AT)]
+    assert len((await books.see("j1")).sources) == 40_000

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.schema import history, jobs
 from renderdrop.ledger.store import Ledger
-from renderdrop.model.job import Level, Outcome, Output, Remark
+from renderdrop.model.job import Level, Outcome, Output, Place, Remark, Source
 from renderdrop.model.lifecycle import MOVES, State
 
 if TYPE_CHECKING:
@@ -302,3 +302,30 @@ async def test_no_row_hangs_in_the_air(books: Books) -> None:
         return c.execute(select(func.count()).where(history.c.job_id.not_in(select(jobs.c.id)))).scalar_one()
 
     assert await books.ledger.read(orphans) == 0
+
+
+async def test_many_sources_are_put_away_for_every_job_of_theirs_and_filed_for_one(books: Books) -> None:
+    job = await books.job(State.DELIVERED, "a.png")
+    other = await books.job(State.DELIVERED, "b.png", arrival=job.arrival)
+    await books.ledger.write(
+        lambda c: moves.put_away(
+            c,
+            job,
+            [
+                (Source("", "a.png", 3, 5), {"place": Place.DONE, "stored": "a-2.png"}, {"filed": True}),
+                (Source("", "b.png", 3, 5), {"place": Place.GONE}, {"filed": True}),
+            ],
+        )
+    )
+    a, b = (await books.see(job)).source, (await books.see(other)).source
+    assert (a.place, a.stored, a.filed) == (Place.DONE, "a-2.png", True)
+    assert (b.place, b.stored, b.filed) == (Place.GONE, None, False)
+
+
+async def test_a_source_that_has_been_put_elsewhere_stays_there_but_is_filed(books: Books) -> None:
+    job = await books.job(State.DELIVERED, "a.png")
+    believed = Source("", "a.png", 3, 5, place=Place.FAILED)
+    steps = [(believed, {"place": Place.GONE}, {"filed": True})]
+    await books.ledger.write(lambda c: moves.put_away(c, job, steps))
+    found = (await books.see(job)).source
+    assert (found.place, found.filed) == (Place.INBOX, True)

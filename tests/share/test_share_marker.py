@@ -3,13 +3,14 @@
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from renderdrop.model.errors import ShareOffline
 from renderdrop.share import marker
-from renderdrop.share.marker import MARKER, STAGING, Folders, marked, online, prepare
+from renderdrop.share.marker import MARKER, STAGING, Folders, marked, online, prepare, writable
 
 
 def places(home: Path) -> Folders:
@@ -239,3 +240,30 @@ def test_a_folder_that_was_made_anew_on_purpose_is_vouched_for_by_a_file(name: s
     (tmp_path / name / ".renderdrop").touch()
     prepare(folders, seen=True)
     online(folders)
+
+
+@pytest.mark.parametrize("name", ["done", "failed"])
+def test_an_empty_folder_in_the_place_of_one_that_was_seen_is_left_alone(folders: Folders, name: str) -> None:
+    place = folders.inbox.parent / name
+    shutil.rmtree(place)
+    place.mkdir()
+    with pytest.raises(ShareOffline, match=rf"no \.renderdrop marker in the {name}"):
+        prepare(folders, seen=True)
+    with pytest.raises(ShareOffline, match=rf"no \.renderdrop marker in the {name}"):
+        online(folders)
+    assert tree(place) == []
+    prepare(folders, seen=True, new=[place])  # the settings have named another folder
+    assert tree(folders.inbox.parent) == ALL
+
+
+def test_a_full_or_read_only_outbox_is_found_before_anything_is_rendered(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, refuse: Callable[[int], Callable[..., None]]
+) -> None:
+    writable(folders.outbox)
+    monkeypatch.setattr(marker, "write_all", refuse(errno.ENOSPC))
+    with pytest.raises(ShareOffline, match="is full"):
+        writable(folders.outbox)
+    assert os.listdir(folders.outbox / STAGING) == []
+    (folders.outbox / STAGING).rmdir()
+    with pytest.raises(ShareOffline, match="marker"):
+        writable(folders.outbox)

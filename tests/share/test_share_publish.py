@@ -22,6 +22,7 @@ from renderdrop.share.publish import (
     unstage,
     write_staged,
 )
+from renderdrop.share.staged import StagedFile
 
 Refuse = Callable[[int], Callable[..., None]]
 
@@ -360,3 +361,19 @@ def test_no_descriptor_is_left_behind(folders: Folders) -> None:
     make_folders(folders.outbox, "x/y/z", like)
     unstage(folders.outbox, "job1")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_could_not_be_brought_to_the_disk_is_not_believed_the_next_time(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
+) -> None:
+    file = StagedFile(stage(folders.outbox, "job1", Like.of(folders.inbox)) / "output-0")
+    file.open()
+    file.append(b"data")
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", refuse(errno.EIO))
+        with pytest.raises(ShareOffline):
+            file.finish()
+    file.close()
+    file.open()  # the system says the error once: what it did not write is gone, and a second fsync would succeed
+    assert (file.size, file.path.stat().st_size) == (0, 0)
+    file.close()

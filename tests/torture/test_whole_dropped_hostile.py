@@ -30,7 +30,9 @@ SECRET: Final = (CANARY + b"\n") * 40_000
 SWAPPING: Final = 30.0
 """Seconds."""
 MANY: Final = 100_000
-IN_ONE_FOLDER: Final = 1_000
+IN_ONE_FOLDER: Final = 10_000
+OTHERS_WITHIN: Final = 30.0
+"""Seconds that a file of another route may take beside them, from its drop to its place in done/, on a busy machine."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _EXCHANGE: Final = 2
@@ -322,10 +324,10 @@ def test_deep_trees_are_taken_and_endless_ones_hold_up_nobody(
         subprocess.run(["rm", "-rf", *(str(root / name) for name in os.listdir(root) if len(name) > 50 or name == "d")])
 
 
-def test_a_folder_of_a_thousand_files_fails_as_one_and_holds_up_nobody(
+def test_a_folder_of_ten_thousand_files_fails_as_one_and_holds_up_nobody(
     platform: Platform, daemon: Daemon, share: Share, new_share: Callable[[str], Share], tally: Tallies
 ) -> None:
-    count = tally("dropped: a bundle of 1,000 files")
+    count = tally("dropped: a bundle of 10,000 files")
     other = new_share("other")
     app = {"workflow_id": "1234", "clusters": ["GPU-4090"], "inputs": {"input_image": "image"}}
     daemon.routes(
@@ -341,7 +343,7 @@ def test_a_folder_of_a_thousand_files_fails_as_one_and_holds_up_nobody(
     while not (share.failed / "huge.error.txt").exists() or n < 3:
         began = time.monotonic()
         data = other.drop(f"{n}.png")
-        daemon.wait(lambda n=n: other.at_rest(n + 1), "the other route goes on", 120)  # type: ignore[misc]
+        daemon.wait(lambda n=n: other.at_rest(n + 1), "the other route goes on", OTHERS_WITHIN)  # type: ignore[misc]
         slowest = max(slowest, time.monotonic() - began)
         count.run(paid_twice=len(platform.tasks(data)) - 1)
         n += 1
@@ -383,17 +385,20 @@ def test_a_hundred_thousand_files_at_once_are_all_taken_and_nobody_waits_for_the
     while (seen := len(daemon.events("job_queued")) - n) < MANY:
         at = time.monotonic()
         other.drop(f"{n}.png")
-        daemon.wait(lambda n=n: other.at_rest(n + 1), "the other route goes on", 120)  # type: ignore[misc]
+        daemon.wait(lambda n=n: other.at_rest(n + 1), "the other route goes on", OTHERS_WITHIN)  # type: ignore[misc]
         waited.append(time.monotonic() - at)
         n += 1
         assert time.monotonic() - began < 900, seen
     took = time.monotonic() - began
     at = time.monotonic()
-    assert daemon.run("jobs", "--state", "held", "--json").returncode == 0
+    assert daemon.run("jobs", "--limit", "50", "--json").returncode == 0
+    answered = time.monotonic() - at
     print(
         f"{MANY} taken in {took:.0f} s; beside it {n} files of another route, the slowest {max(waited):.1f} s; "
-        f"`jobs` answered in {time.monotonic() - at:.1f} s; {daemon.memory() >> 20} MB"
+        f"`jobs` answered in {answered:.1f} s; {daemon.memory() >> 20} MB"
     )
+    assert answered < 10
+    assert daemon.memory() < 500 * 2**20
     daemon.stop()
     jobs = [job for job in daemon.jobs(State.QUEUED) if job.route == "portrait"]
     paths = {source.path for job in jobs for source in job.sources if source.place is Place.INBOX}

@@ -130,7 +130,14 @@ def test_no_space_at_20_moments(ward: Ward, sick: SickShare, tally: MakeTally) -
         ward.drop(3, 1)
         # It lasts until it is healed, as a full disk does.
         sick.fault(op, "ENOSPC", when=1 + number // 5 * 2)
-        ward.daemon.wait(lambda: sick.struck() and ward.told(), "the fault is met and told", within=90)
+
+        def met() -> bool:
+            if not sick.struck():
+                ward.drop(1)
+                return False
+            return ward.told()
+
+        ward.daemon.wait(met, "the fault is met and told", within=90)
         ward.others_go_on(1)
         ward.delivered_is_there()
         sick.heal()

@@ -230,7 +230,7 @@ class Deliver:
         moved = moved_names(job) if route.after == "move" else []
         async with self._naming[route.name]:
             in_outbox = await self._on(route)(_names_like, [base], route.outbox, job.folder)
-            in_done = await self._on(route)(_names_like, moved, route.done, job.folder)
+            in_done = await self._on(route)(_names_to_avoid, moved, route.done, job.folder)
             reserved = await self._ledger.read(lambda c: queries.reserved_bases(c, route.name, job.folder, job.id))
             to_done = await self._ledger.read(lambda c: queries.reserved_stores(c, route.name, Place.DONE, job.arrival))
             in_done += names_on_the_way(to_done, job.folder)
@@ -333,6 +333,14 @@ def _forget_data(c: Connection, job: Job) -> bool:
         if is_data_uri(output.url):
             moves.record_output(c, job.id, output.position, url=sidecar.short(output.url))
     return True
+
+
+def _names_to_avoid(names: list[str], done: Path, folder: str) -> list[str]:
+    """As `_names_like`; what stands in the way in done/ is the archiving's trouble, and no reason not to deliver."""
+    try:
+        return _names_like(names, done, folder)
+    except NoPlace:
+        return []
 
 
 def _names_like(names: list[str], root: Path, folder: str) -> list[str]:

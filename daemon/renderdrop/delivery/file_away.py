@@ -8,10 +8,11 @@ is never run again for it, it is only filed later.
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import structlog
@@ -37,10 +38,15 @@ from renderdrop.runtime.troubles import Troubles
 from renderdrop.share.leftovers import clear_folder
 from renderdrop.share.marker import Folders, online
 from renderdrop.share.publish import Archived, Like, archive, names_in, publish, remove, stage, unstage, write_staged
+from renderdrop.share.signs import sign_of_life
 
 log = structlog.get_logger()
 
 _STUCK: Final = 3
+_AT_ONCE: Final = 100
+"""Sources brought to done/ or failed/ in one trip to the share, and told to the log in one turn on the event loop."""
+_IN_ONE_COMMIT: Final = 1_000
+"""Sources told to the ledger at once, so that other writes get their turn between those of a great folder."""
 _REST: Final = 300.0
 """Seconds between two tries at most: across file systems each compares both files anew."""
 
@@ -142,16 +148,17 @@ class FileAway:
         moved = route.after == "move" or (
             route.after == "delete" and any(other.state is not State.DELIVERED for other in others)
         )
-        ends: list[_End] = []
-        for source in [source for source in job.sources if not source.filed]:
-            if source.place is not Place.INBOX:
-                ends.append(_End(source, source.place))  # another job of these files has put it away
-            elif moved:
-                job, outcome = await self._move(route, job, source, Place.DONE, like)
-                ends.append(_End(source, Place.DONE if outcome == "moved" else Place.GONE, outcome))
-            elif route.after == "keep":
-                ends.append(_End(source, Place.INBOX))
-            else:
+        unfiled = [source for source in job.sources if not source.filed]
+        # What does not lie in the inbox, another job of these files has put away.
+        ends = [_End(source, source.place) for source in unfiled if source.place is not Place.INBOX]
+        here = [source for source in unfiled if source.place is Place.INBOX]
+        if moved:
+            job, brought = await self._move(route, job, here, Place.DONE, like)
+            ends += brought
+        elif route.after == "keep":
+            ends += [_End(source, Place.INBOX) for source in here]
+        else:
+            for source in here:
                 outcome = await self._on(route)(remove, route.inbox, source.path, source.size, source.mtime_ns)
                 ends.append(_End(source, Place.DELETED if outcome == "moved" else Place.GONE, outcome))
         if job.in_folder and route.after != "keep":
@@ -171,19 +178,19 @@ class FileAway:
             job = await self._choose(route, job, Place.FAILED)
         elif len(others) > 1 and all(source.told is None for source in job.sources):
             job = await self._choose_part(route, job)
-        ends: list[_End] = []
-        told: set[str] = set()
-        for source in [source for source in job.sources if not source.filed]:
-            end = _End(source, source.place)
-            if source.place is Place.INBOX and not stays:
-                job, outcome = await self._move(route, job, source, Place.FAILED, like)
-                end = _End(source, Place.FAILED if outcome == "moved" else Place.GONE, outcome)
-            ends.append(end)
-            # Nothing is said of a file that somebody took away, or put another one in its place.
-            notice = _of(job, source).told if end.place is not Place.GONE else None
-            if notice is not None and notice not in told:
-                await self._publish_notices(route, job, source, notice, staging, like)
-                told.add(notice)
+        unfiled = [source for source in job.sources if not source.filed]
+        here = [] if stays else [source for source in unfiled if source.place is Place.INBOX]
+        job, ends = await self._move(route, job, here, Place.FAILED, like)
+        ends += [_End(source, source.place) for source in unfiled if stays or source.place is not Place.INBOX]
+        # Nothing is said of a file that somebody took away, or put another one in its place.
+        gone = {end.source.path for end in ends if end.place is Place.GONE}
+        now, told = _by_path(job), dict[str, Source]()
+        for source in unfiled:
+            notice = now[source.path].told
+            if notice is not None and source.path not in gone:
+                told.setdefault(notice, source)
+        for notice, source in told.items():
+            await self._publish_notices(route, job, source, notice, staging, like)
         if job.in_folder and not stays:
             await self._clear(route, job, route.failed)
         await self._on(route)(unstage, route.outbox, job.id)
@@ -193,9 +200,7 @@ class FileAway:
     async def _publish_notices(
         self, route: Route, job: Job, source: Source, told: str, staging: Path, like: Like
     ) -> None:  # fmt: skip
-        data = sidecar.write(job, success=False, model=route.model)
-        await self._on(route)(write_staged, staging / "json", data, like)
-        await self._on(route)(write_staged, staging / "txt", sentence(job, source).encode(), like)
+        await self._on(route)(_stage_notices, route, job, source, staging, like)
         folder = told.rpartition("/")[0]
         txt, json = notices(told)
         for staged, notice in (("json", json), ("txt", txt)):
@@ -207,42 +212,35 @@ class FileAway:
                 pass  # told before a crash came between
 
     async def _move(
-        self, route: Route, job: Job, source: Source, place: Place, like: Like
-    ) -> tuple[Job, Archived]:  # fmt: skip
-        """Bring one source to done/ or failed/; the job as it is then, with other names where those were taken."""
+        self, route: Route, job: Job, left: Sequence[Source], place: Place, like: Like
+    ) -> tuple[Job, list["_End"]]:
+        """Bring sources to done/ or failed/; the job as it is then, with other names where those were taken."""
         root = route.failed if place is Place.FAILED else route.done
-        while True:
-            stored = _of(job, source).stored or source.path
-            try:
-                outcome = await self._on(route)(
-                    archive, route.inbox, source.path, root, stored, source.size, source.mtime_ns, like,
-                    size=source.size,
-                )  # fmt: skip
-            except FileExistsError:
+        ends: list[_End] = []
+        while left:
+            now, some = _by_path(job), left[:_AT_ONCE]
+            ways = [(source, now[source.path].stored or source.path) for source in some]
+            outcomes = await self._on(route)(
+                _archive, route.inbox, root, ways, like, size=max(source.size for source in some)
+            )  # fmt: skip
+            there: list[Source] = []
+            for (source, stored), outcome in zip(ways, outcomes, strict=False):
+                end = _End(source, place if outcome == "moved" else Place.GONE, outcome)
+                there.append(replace(now[source.path], place=end.place, stored=stored))
+                ends.append(end)
+            job, left = _with(job, there), left[len(there) :]
+            if len(there) < len(some):
                 job = await self._choose(route, job, place)
-                continue
-            there = replace(_of(job, source), place=place if outcome == "moved" else Place.GONE, stored=stored)
-            return _with(job, [there]), outcome
+        return job, ends
 
     async def _choose(self, route: Route, job: Job, place: Place) -> Job:
         """Free names below done/ or failed/, numbered alike, committed before the sources go there, for every job of
         these files; in failed/ this job's notices are named after them. What is already there keeps its name."""
         async with self._naming[route.name]:
             free = await self._free(route, job, place, moved_names(job))
-            chosen = [
-                replace(s, stored=stored_path(job, s, free[moved_name(job, s)]))
-                for s in job.sources
-                if not s.filed and s.place is Place.INBOX
-            ]
-            if place is Place.FAILED:
-                chosen = [s if s.role is Role.TICKET else replace(s, told=_whole(job, s)) for s in chosen]
-
-            def commit(c: Connection) -> None:
-                for s in chosen:
-                    moves.relocate(c, job, s, stored=s.stored)
-                    moves.record_source(c, job.id, s.path, told=s.told)
-
-            await self._ledger.write(commit, point="where_to")
+            chosen = await self._on(route)(_named, job, place, free)
+            steps = [(s, {"stored": s.stored}, {"told": s.told}) for s in chosen]
+            await self._ledger.write(lambda c: moves.put_away(c, job, steps), point="where_to")
         return _with(job, chosen)
 
     async def _choose_part(self, route: Route, job: Job) -> Job:
@@ -275,16 +273,23 @@ class FileAway:
         await self._on(route)(clear_folder, route.inbox, job.bundle or "", root, target or "")
 
     async def _filed(self, job: Job, ends: Sequence["_End"]) -> None:
+        now = _by_path(job)
+        steps: list[tuple[Source, dict[str, Any], dict[str, Any]]] = []
+        for end in ends:
+            stored = {"stored": now[end.source.path].stored} if end.place in (Place.DONE, Place.FAILED) else {}
+            steps.append((end.source, {"place": end.place, **stored}, {"filed": True}))
+
         def filed(c: Connection) -> None:
-            for end in ends:
-                where = {"stored": _of(job, end.source).stored} if end.place in (Place.DONE, Place.FAILED) else {}
-                moves.relocate(c, job, end.source, place=end.place, **where)
-                moves.record_source(c, job.id, end.source.path, filed=True)
+            moves.put_away(c, job, steps)
             if job.state is State.DELIVERED and job.error is not None:
                 moves.change(c, job.id, State.DELIVERED, job.updated, error=None)
 
+        # What is not told yet when the power goes is found where it is, as if nothing had been told.
+        while len(steps) > _IN_ONE_COMMIT:
+            some, steps = steps[:_IN_ONE_COMMIT], steps[_IN_ONE_COMMIT:]
+            await self._ledger.write(partial(moves.put_away, job=job, steps=some), point="filed")
         await self._ledger.write(filed, point="filed")
-        for end in ends:
+        for n, end in enumerate(ends, 1):
             bound = log.bind(job=job.id, route=job.route, path=end.source.path)
             if end.outcome == "changed":
                 bound.info("source_replaced", reason="another file lies in its place by now; it is taken as a new one")
@@ -292,6 +297,8 @@ class FileAway:
                 bound.info("source_gone", reason="somebody took it out of the inbox")
             else:
                 bound.info("source_filed", place=end.place)
+            if n % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +310,42 @@ class _End:
     outcome: Archived = "moved"
 
 
-def _of(job: Job, source: Source) -> Source:
-    """A source as its job has it by now."""
-    return next(s for s in job.sources if s.path == source.path)
+def _archive(
+    inbox: Path, root: Path, ways: Sequence[tuple[Source, str]], like: Like
+) -> list[Archived]:  # fmt: skip
+    """Bring each source to where it is to lie; what became of them, up to the first whose place is taken. In a
+    thread."""
+    outcomes: list[Archived] = []
+    for source, stored in ways:
+        try:
+            outcomes.append(
+                archive(inbox, source.path, root, stored, source.size, source.mtime_ns, like)
+            )  # fmt: skip
+        except FileExistsError:
+            break
+        sign_of_life()
+    return outcomes
+
+
+def _named(job: Job, place: Place, free: Mapping[str, str]) -> list[Source]:
+    """What of a job still lies in the inbox, with where it is to go and what its notices are named after. In a thread:
+    there may be thousands."""
+    here = [s for s in job.sources if not s.filed and s.place is Place.INBOX]
+    chosen = [replace(s, stored=stored_path(job, s, free[moved_name(job, s)])) for s in here]
+    if place is Place.FAILED:
+        chosen = [s if s.role is Role.TICKET else replace(s, told=_whole(job, s)) for s in chosen]
+    return chosen
+
+
+def _stage_notices(route: Route, job: Job, source: Source, staging: Path, like: Like) -> None:
+    """In a thread: a sidecar may have to tell of thousands of files."""
+    write_staged(staging / "json", sidecar.write(job, success=False, model=route.model), like)
+    write_staged(staging / "txt", sentence(job, source).encode(), like)
+
+
+def _by_path(job: Job) -> dict[str, Source]:
+    """A job's sources by their paths, as they are by now."""
+    return {s.path: s for s in job.sources}
 
 
 def _with(job: Job, changed: Sequence[Source]) -> Job:

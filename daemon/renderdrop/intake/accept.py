@@ -5,6 +5,7 @@ a job that waits for partners, or one that fails with a sentence. A group is a j
 neither. It must never move or change a file.
 """
 
+import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from renderdrop.share.scan import Entry, look
 
 log = structlog.get_logger()
 
+_MANY: Final = 500
+"""Files of one group that are not gone through on the event loop any more."""
 _IN_THE_MAKING: Final = "the job that makes it has not delivered all of it yet"
 
 
@@ -100,13 +103,20 @@ class Accept:
             partners = kept.get(group.key, {})
             files = {**partners, **group.settled}
             pieces = [*group.pieces, *(Piece(s.path, s.kind) for s in partners.values())]
-            found = [case for part in parted(self._route, pieces) if (case := self._case(group, part, files)).own]
-            later = max(due(self._route, case, self._ticket_wait) for case in found)
+            if len(pieces) > _MANY:
+                found, later = await asyncio.to_thread(self._cases, group, pieces, files)
+            else:
+                found, later = self._cases(group, pieces, files)
             if later > now:
                 self._gather.again(group, later)
             else:
                 cases += found
         return cases
+
+    def _cases(self, group: Group, pieces: Sequence[Piece], files: dict[str, Sighting]) -> tuple[list[Case], float]:
+        """A group's jobs to be, and when they may be decided (monotonic)."""
+        found = [case for part in parted(self._route, pieces) if (case := self._case(group, part, files)).own]
+        return found, max(due(self._route, case, self._ticket_wait) for case in found)
 
     def _case(self, group: Group, pieces: tuple[Piece, ...], files: dict[str, Sighting]) -> Case:
         found = assemble(self._route, pieces)

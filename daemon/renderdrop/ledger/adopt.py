@@ -79,16 +79,16 @@ _BEFORE: Final = (
 """Made once: SQLAlchemy takes longer to put it together than SQLite to answer it."""
 
 
-def _before(conn: Connection, route: str, paths: Sequence[str]) -> dict[str, list[Row[Any]]]:
+def _before(conn: Connection, route: str, paths: Sequence[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
     """What the ledger knows of these paths: a row for each time that one of them was a job's."""
-    found: dict[str, list[Row[Any]]] = {}
+    found: dict[str, list[Row[*tuple[Any, ...]]]] = {}
     for chunk in chunks(list(dict.fromkeys(paths))):
         for row in conn.execute(_BEFORE, {"of_route": route, "at_paths": chunk}):
             found.setdefault(row.path, []).append(row)
     return found
 
 
-def _adopt(new: _New, route: Route, arrival: Arrival, before: Sequence[Row[Any]]) -> Adopted | None:
+def _adopt(new: _New, route: Route, arrival: Arrival, before: Sequence[Row[*tuple[Any, ...]]]) -> Adopted | None:
     at, by_path = new.at, {source.path: source for source in arrival.sources}
     waiting = {b.id: b.queued_at for b in before if b.state == State.QUEUED and b.waiting_for is not None}
     kept = {

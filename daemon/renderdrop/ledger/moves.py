@@ -8,7 +8,7 @@ the commit that comes *before* such an act. Times are passed in (`at`, ISO 8601 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Update, delete, func, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from renderdrop.ledger.schema import (
@@ -104,7 +104,24 @@ def relocate(conn: Connection, job: Job, source: Source, **changes: Any) -> None
     conn.execute(here.where(func.coalesce(sources.c.place, "") == source.place).values(**changes))
 
 
-def _at_path(route: Any, path: str) -> Update:
+def put_away(conn: Connection, job: Job, steps: Sequence[tuple[Source, Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    """`relocate` and `record_source` for many of a job's sources, in one go: (source, what every job of the arrival is
+    to know of it, what this job alone)."""
+    siblings = select(jobs.c.id).where(jobs.c.arrival == job.arrival)
+    here = _at_path(job.route, bindparam("at_path")).where(func.coalesce(sources.c.job_id, "").in_(siblings))
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[dict[str, Any]]] = {}
+    for source, every, own in steps:
+        row = {"at_path": source.path, "at_place": source.place, **{f"new_{c}": v for c, v in {**every, **own}.items()}}
+        alike.setdefault((tuple(every), tuple(own)), []).append(row)
+    for (shared, alone), rows in alike.items():
+        new = {c: bindparam(f"new_{c}", type_=sources.c[c].type) for c in (*shared, *alone)}
+        is_there, is_own = sources.c.place == bindparam("at_place"), sources.c.job_id == job.id
+        values = {c: case((is_there, new[c]), else_=sources.c[c]) for c in shared}
+        values |= {c: case((is_own, new[c]), else_=sources.c[c]) for c in alone}
+        conn.execute(here.values(values), rows)
+
+
+def _at_path(route: Any, path: Any) -> Update:
     """Found by the index of paths and no other (`coalesce` keeps the rest from theirs): a folder bundle may have 10,000
     sources, and going through them for each of them would take the ledger's one writer for a minute."""
     return update(sources).where(sources.c.route == route, sources.c.path == path)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from renderdrop.ledger.rows import chunks, with_all
 from renderdrop.ledger.schema import history, jobs, outputs, published, shares, sources, troubles, uploads
@@ -30,6 +30,10 @@ _AWAY: Final = (
     .exists()
 )
 """Of a queued job: it waits for a source to be brought back from done/ or failed/, or for the notices there to go."""
+
+
+_ON_THE_WAY: Final = and_(sources.c.filed.is_(False), or_(sources.c.stored.is_not(None), sources.c.told.is_not(None)))
+"""Of a source: it is not, or not any more, at the end of its way. These few have an index of their own."""
 
 
 _SIBLING: Final = jobs.alias()
@@ -155,7 +159,9 @@ def siblings(conn: Connection, arrival: str) -> list[Job]:
 
 def incomplete(conn: Connection, route: str) -> list[Job]:
     """Jobs that wait for partners of their files."""
-    query = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route == route, jobs.c.waiting_for.is_not(None))
+    query = select(jobs).where(
+        jobs.c.state == State.QUEUED, _is_of(route), jobs.c.waiting_for.is_not(None)
+    )  # fmt: skip
     return with_all(conn, conn.execute(query).all())
 
 
@@ -192,7 +198,8 @@ def begun(
     )
     found: dict[str, str] = {}
     for chunk in chunks(list(paths)):
-        found |= {r.path: r.id for r in conn.execute(open_jobs.where(sources.c.path.in_(chunk)))}
+        at_paths = open_jobs.where(sources.c.route == route, sources.c.path.in_(chunk))
+        found |= {r.path: r.id for r in conn.execute(at_paths)}
     for chunk in chunks(list(bundles)):
         found |= {r.bundle: r.id for r in conn.execute(open_jobs.where(jobs.c.bundle.in_(chunk)))}
     return found
@@ -253,15 +260,17 @@ class Unfinished(NamedTuple):
 def unfinished(conn: Connection) -> list[Unfinished]:
     """Jobs that the daemon still has to carry on, ended ones whose sources are not filed among them; held ones are not:
     they wait for a person, and so do the sources that they share with ended ones."""
-    to_file = and_(jobs.c.state.in_(ENDS), sources.c.filed.is_(False), ~_OPEN_SIBLING)
-    query = (
-        select(jobs.c.id, jobs.c.route, jobs.c.state, jobs.c.waiting_for)
+    columns = (jobs.c.id, jobs.c.route, jobs.c.state, jobs.c.waiting_for)
+    in_motion = select(*columns).where(jobs.c.state.in_(IN_MOTION))
+    unfiled = (
+        select(*columns)
         .join(sources, sources.c.job_id == jobs.c.id)
-        .where(or_(jobs.c.state.in_(IN_MOTION), to_file))
+        .where(sources.c.filed.is_(False), jobs.c.state.in_(ENDS), ~_OPEN_SIBLING)
         .distinct()
     )
     return [
         Unfinished(r.id, r.route, State(r.state), r.state == State.QUEUED and r.waiting_for is not None)
+        for query in (in_motion, unfiled)
         for r in conn.execute(query)
     ]
 
@@ -303,7 +312,8 @@ def known_paths(conn: Connection, route: str, paths: Sequence[str]) -> dict[str,
 
 def away(conn: Connection, route: str) -> list[Job]:
     """Queued jobs whose sources, or their notices, still lie in done/ or failed/: an operator wants them again."""
-    query = select(jobs).where(jobs.c.state == State.QUEUED, jobs.c.route == route, _AWAY)
+    on_the_way = select(sources.c.job_id).where(sources.c.route == route, _ON_THE_WAY)
+    query = select(jobs).where(jobs.c.id.in_(on_the_way), func.coalesce(jobs.c.state, "") == State.QUEUED, _AWAY)
     return with_all(conn, conn.execute(query).all())
 
 
@@ -323,7 +333,7 @@ def reserved_bases(conn: Connection, route: str, folder: str, but: str) -> list[
     query = (
         select(jobs.c.base, func.coalesce(jobs.c.bundle, func.min(sources.c.path)).label("path"))
         .join(sources, sources.c.job_id == jobs.c.id)
-        .where(jobs.c.route == route, jobs.c.state == State.RENDERED, jobs.c.base.is_not(None), jobs.c.id != but)
+        .where(_is_of(route), jobs.c.state == State.RENDERED, jobs.c.base.is_not(None), jobs.c.id != but)
         .group_by(jobs.c.id)
     )
     return [base for base, path in conn.execute(query) if os.fsdecode(path).rpartition("/")[0] == folder]
@@ -335,7 +345,7 @@ def reserved_stores(conn: Connection, route: str, place: Place, but: str) -> lis
     query = (
         select(sources.c.stored, sources.c.told)
         .join(jobs, jobs.c.id == sources.c.job_id)
-        .where(sources.c.route == route, sources.c.filed.is_(False), jobs.c.state.in_(states), jobs.c.arrival != but)
+        .where(sources.c.route == route, _ON_THE_WAY, jobs.c.state.in_(states), jobs.c.arrival != but)
     )
     return [path for row in conn.execute(query) for path in row if path is not None]
 
@@ -354,6 +364,11 @@ def seen_folders(conn: Connection) -> frozenset[Path]:
 def present_troubles(conn: Connection) -> list[Trouble]:
     """What makes work wait now."""
     return [Trouble(*row) for row in conn.execute(select(troubles).order_by(troubles.c.since))]
+
+
+def _is_of(route: str) -> ColumnElement[bool]:
+    """Of a job, where its state is the better way to find it: a route's jobs of all times are many."""
+    return func.coalesce(jobs.c.route, "") == route
 
 
 def _in_turn(conn: Connection, query: Select[Any], but: Collection[str], limit: int) -> list[Job]:

@@ -124,6 +124,13 @@ sources = Table(
     Index("sources_to_file", "filed", "job_id"),
 )
 
+Index(
+    "sources_on_the_way", sources.c.route,
+    sqlite_where=sources.c.filed.is_(False) & (sources.c.stored.is_not(None) | sources.c.told.is_not(None)),
+)  # fmt: skip
+"""Sources that have, or are to have, a place in done/ or failed/ while their job is not through with them: few at any
+time, and asked for once a second and once a job, so that nobody must go through a night's batch for them."""
+
 submissions = Table(
     "submissions",
     metadata,
