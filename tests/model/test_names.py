@@ -22,6 +22,7 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for 
 @given(TEXT)
 @example("../../etc/passwd")
 @example("CON.png")
+@example("con" + " " * 300 + "x")
 @example("nul")
 @example("com¹.txt")
 @example("aux .png")

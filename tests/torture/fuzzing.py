@@ -6,11 +6,13 @@ Nothing here knows a reader: the proofs beside it do.
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
 from tests.torture.table import WHOLE, Tally
 
 from renderdrop.model.errors import Fault
@@ -174,4 +176,7 @@ def fuzz(
             assert fault.sentence.strip()
         count.run()
 
-    each()
+    with warnings.catch_warnings():
+        # That a failing input is long to print must not hide what it did.
+        warnings.simplefilter("ignore", HypothesisWarning)
+        each()

@@ -75,8 +75,12 @@ def clean(name: str, fallback: str = "output") -> str:
     name = _EDGES.sub("", name)
     if not name:
         return fallback
-    if name.split(".")[0].rstrip().casefold() in _RESERVED:
-        name = "_" + name
+    name = _cut(name)
+    # Only now: a cut can leave nothing but a device's name.
+    return _cut("_" + name) if name.split(".")[0].rstrip().casefold() in _RESERVED else name
+
+
+def _cut(name: str) -> str:
     return _EDGES.sub("", cut(*_stem_and_tail(name)))
 
 

@@ -5,6 +5,7 @@ the program works with or raises ValueError with one sentence. Nothing here may 
 """
 
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -55,9 +56,17 @@ def _size(value: object) -> int:
 
 
 def _path(value: object) -> Path:
-    if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
+    if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value) or not _can_be_on_disk(value):
         raise ValueError('must be a path in quotes, such as "/srv/share/portrait"')
     return Path(value)
+
+
+def _can_be_on_disk(path: str | Path) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _ident(value: object) -> object:
