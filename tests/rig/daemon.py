@@ -145,8 +145,9 @@ class Daemon:
                 pytest.fail(f"the daemon ended with {self.process.returncode} while waiting until {what}")
             if time.monotonic() > deadline:
                 pytest.fail(f"not within {within:g} s: {what}")
-            # A look may cost a process of its own: the program under test needs the machine more.
-            time.sleep(max(0.05, 3 * took))
+            # A look costs something, and the program under test needs the machine more; but what lasts for a second
+            # must not be missed.
+            time.sleep(min(0.5, max(0.05, took)))
 
     def wait_at_rest(self, done: int, failed: int = 0, within: float = DEADLINE) -> None:
         """Wait until so many sources are in done/ and failed/ and nothing is left to do."""
