@@ -207,8 +207,8 @@ async def test_an_interrupted_demo_leaves_no_process_and_no_folder(
 
     [pid] = await eventually(daemon)
     process.send_signal(signal.SIGINT)
-    _, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode not in (0, None)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode not in (0, None), (out + err).decode()
     assert b"Traceback" not in err
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
