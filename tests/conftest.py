@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import shutil
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,10 @@ __all__ = ["pytest_terminal_summary"]
 # A busy machine is no finding: no test fails because its examples took long.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and each program they start would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FakeClock(Clock):

@@ -239,8 +239,8 @@ class Life:
         self._look()
 
     def die_until(self, point: Point, moment: Moment, holds: Callable[[], object]) -> None:
-        """Die there, and once more if it was another job's commit."""
-        for _ in range(6):
+        """Die there, and again while it was another job's commit: what waits before it may die there twice each."""
+        for _ in range(20):
             self.die(point, moment)
             if holds():
                 return
