@@ -8,7 +8,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -30,7 +29,7 @@ from renderdrop.intake.intake import Intake, Pace
 from renderdrop.ledger import failpoints, moves, queries
 from renderdrop.ledger.engine import ledger_path
 from renderdrop.ledger.store import Ledger
-from renderdrop.model.errors import BrokenSettings, Fault, LedgerBroken, PlatformDown, Refused, Temporary
+from renderdrop.model.errors import BrokenSettings, Fault, LedgerBroken
 from renderdrop.model.job import Job
 from renderdrop.model.lifecycle import State
 from renderdrop.platform.client import Client
@@ -41,7 +40,7 @@ from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.pulse import Pulse
 from renderdrop.runtime.schedule import Schedule
-from renderdrop.runtime.tasks import Tasks
+from renderdrop.runtime.tasks import Tasks, Threads
 from renderdrop.runtime.troubles import CALLS, LEDGER, Troubles
 from renderdrop.settings import Loaded
 from renderdrop.share.ignore import Ignore
@@ -96,9 +95,7 @@ class App:
         self.publisher = Publisher(ledger)
         graphs = Graphs(disks)
         kinds = Kinds(self.client, ledger, clock, graphs, self.publisher)
-        self.submit = Submit(
-            kinds, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file
-        )  # fmt: skip
+        self.submit = Submit(kinds, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file)
         self.dispatch = Dispatch(
             ledger, clock, troubles, self.farm, Same(ledger, graphs, disks), self.submit, self.uploading, disks,
             wake.take_up, wake.deliver, wake.file,
@@ -151,25 +148,27 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
         self._loop.add_signal_handler(signal.SIGHUP, self._reading_again.nudge)
-        began = await self._ledger.read(queries.mark)
+        began, offline = await self._ledger.read(queries.mark), False
         log.info(
             "service_starting", version=__version__, settings=str(self._loaded.path), routes=len(self._loaded.routes)
         )
-        await self._recover()
-        self._start_ticks()
-        await self.intake.first_look(_FIRST_LOOK)
-        systemd.ready()
-        log.info("service_ready")
-        ready()
+        self._start_watchdog()
         try:
-            if once:
-                await self._until_dealt_with()
-            await self._stop.wait()
+            if await self._recovered():
+                self._start_ticks()
+                await self.intake.first_look(_FIRST_LOOK)
+                systemd.ready()
+                log.info("service_ready")
+                ready()
+                if once:
+                    await self._until_dealt_with()
+                await self._stop.wait()
+                offline = any(self.troubles.of("share", route.name) for route in self._loaded.routes)
         finally:
             await self._end()
         if self._broken is not None:
             raise self._broken
-        return await self._verdict(began) if once else 0
+        return await self._verdict(began, offline) if once else 0
 
     def stop(self) -> None:
         """End, as SIGTERM does."""
@@ -186,8 +185,15 @@ class App:
 
     def _tell_full(self, full: bool) -> None:
         systemd.status(_FULL if full else "working")
+        if full:
+            systemd.ready()  # at the start too: it waits, and needs no other start
         told = self.troubles.tell("daemon", LEDGER, _FULL) if full else self.troubles.end("daemon", LEDGER)
         self.tasks.start(told, "ledger full")
+
+    def _start_watchdog(self) -> None:
+        if (interval := systemd.watchdog_interval()) is not None:
+            self.schedule.every(interval, systemd.alive, "watchdog")
+        self.schedule.start()
 
     def _start_ticks(self) -> None:
         pulses = self._pulses
@@ -196,11 +202,19 @@ class App:
             ("file", 2.0), ("unpublish", 5.0),
         ):  # fmt: skip
             self.schedule.every(seconds, pulses[name].nudge, name)
-        if (interval := systemd.watchdog_interval()) is not None:
-            self.schedule.every(interval, systemd.alive, "watchdog")
-        self.schedule.start()
         for pulse in pulses.values():
             pulse.nudge()
+
+    async def _recovered(self) -> bool:
+        """Recover; False if told to stop before that was done, which on a full disk may take until there is room."""
+        recovering, stopping = asyncio.ensure_future(self._recover()), asyncio.ensure_future(self._stop.wait())
+        _, left = await asyncio.wait({recovering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for one in left:
+            one.cancel()
+        if not recovering.done():
+            return False
+        await recovering
+        return True
 
     async def _recover(self) -> None:
         """Sort what the last end left half done; the stages find everything else in the ledger by themselves."""
@@ -218,18 +232,14 @@ class App:
         due = [calls for calls in CALLS if self.troubles.probe_due("platform", calls)]
         if not due:
             return
-        try:
-            await self.farm.refresh()
-        except (PlatformDown, Temporary) as fault:
-            for calls in due:
-                await self.troubles.tell("platform", calls, fault.sentence)
-            return
-        except Refused:
-            pass  # it speaks to us again; what it says is for others
-        else:
+        answered, still = await self.farm.probe(due)
+        if answered:
             self.track.status_answered()
         for calls in due:
-            await self.troubles.end("platform", calls)
+            if calls in still:
+                await self.troubles.tell("platform", calls, still[calls])
+            else:
+                await self.troubles.end("platform", calls)
 
     async def _read_again(self) -> None:
         systemd.reloading()
@@ -275,11 +285,11 @@ class App:
             for job in left
         )
 
-    async def _verdict(self, began: int) -> int:
-        """0 when all went well, 3 when something failed, is held or had to be left."""
+    async def _verdict(self, began: int, offline: bool) -> int:
+        """0 when all went well, 3 when something failed, is held, had to be left or could not be looked into."""
         ended = await self._ledger.read(lambda c: queries.ended_since(c, began))
         left = await self._ledger.read(queries.unfinished)
-        return 3 if ended.get(State.FAILED) or ended.get(State.HELD) or left else 0
+        return 3 if offline or ended.get(State.FAILED) or ended.get(State.HELD) or left else 0
 
     async def _end(self) -> None:
         log.info("service_stopping")
@@ -342,13 +352,6 @@ class _Wake:
             pulse.nudge()
 
 
-class _Threads(ThreadPoolExecutor):
-    """Threads for whose end nobody waits: a server that does not answer must not hold up the daemon's."""
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait=False, cancel_futures=True)
-
-
 async def serve(
     loaded: Loaded, reload: Callable[[], Loaded], *, once: bool = False, ready: Callable[[], None] = lambda: None
 ) -> int:
@@ -364,7 +367,7 @@ async def serve(
         if app is not None:
             app.ledger_full(is_full)
 
-    asyncio.get_running_loop().set_default_executor(_Threads(_THREADS, thread_name_prefix="work"))
+    asyncio.get_running_loop().set_default_executor(Threads(_THREADS, thread_name_prefix="work"))
     failpoint = failpoints.armed(os.environ)
     if failpoint is not None:
         log.warning("failpoint_armed", point=failpoint.point, after=failpoint.after)

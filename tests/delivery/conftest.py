@@ -42,7 +42,7 @@ SOURCE = b"someone's work"
 LONG_AGO = 1_600_000_000_000_000_000
 STEPS = (
     "online", "stage", "publish", "write_staged", "unstage", "names_in", "has", "published", "_owner", "withdraw",
-    "archive", "remove", "remove_own", "clear_folder", "copy_published",
+    "archive", "remove", "take_told", "clear_folder", "copy_published",
 )  # fmt: skip
 """Everything that touches the share; the ledger's commits are steps too."""
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from renderdrop.delivery import chain as chain_module
 from renderdrop.ledger import moves
+from renderdrop.model.errors import ShareOffline
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
+from renderdrop.runtime.disk import SLOW
 from renderdrop.share.marker import Folders, prepare
 
 if TYPE_CHECKING:
@@ -144,6 +150,32 @@ async def test_a_notice_at_the_end_that_is_somebody_elses_by_now_stays(chained: 
     assert theirs.read_bytes() == b"{}"
 
 
+async def test_a_notice_at_the_end_to_which_somebody_has_added_is_theirs_and_stays(chained: House) -> None:
+    [job] = await chained.arrive("a.png", states=[State.FAILED])
+    await chained.rounds()
+    notice = chained.routes[2].outbox / "a.json"
+    theirs = notice.read_bytes().replace(b'"status": "fail",', b'"status": "fail",\n  "note": "asked Bo",', 1)
+    notice.write_bytes(theirs)
+    at = chained.clock.text()
+    await chained.books.ledger.write(lambda c: moves.retry(c, job.id, State.FAILED, at))
+    await chained.books.ledger.write(lambda c: chained.bring(c, job.id, State.RENDERED))
+    await chained.rounds()
+    assert (await chained.books.see(job)).state is State.DELIVERED
+    assert notice.read_bytes() == theirs
+
+
+async def test_the_notice_of_thousands_of_files_is_taken_back_too(chained: House) -> None:
+    [job] = await chained.arrive("a.png", states=[State.FAILED])
+    await chained.rounds()
+    notice = chained.routes[2].outbox / "a.json"
+    whole = json.loads(notice.read_bytes())
+    whole["sources"] *= 2**21 // len(json.dumps(whole["sources"]))
+    notice.write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n")
+    assert notice.stat().st_size > 2**20
+    await chained.deliver._chain.take_back(chained.route, await chained.books.see(job))
+    assert not notice.exists()
+
+
 async def test_a_chain_through_a_folder_bundle_is_told_under_the_folders_name(
     chained: House, open_house: Callable[..., House]
 ) -> None:
@@ -151,3 +183,41 @@ async def test_a_chain_through_a_folder_bundle_is_told_under_the_folders_name(
     [job] = await house.arrive("shot/a.png", "shot/b.mp4", bundle="shot", states=[State.FAILED])
     await house.rounds()
     assert told(house) == {"shot.json": job.id}
+
+
+async def test_an_end_that_cannot_be_reached_is_not_the_trouble_of_the_link_that_was_rendered(
+    chained: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job] = await chained.arrive("a.png", states=[State.FAILED])
+    await chained.rounds()
+    at = chained.clock.text()
+    await chained.books.ledger.write(lambda c: moves.retry(c, job.id, State.FAILED, at))
+    await chained.books.ledger.write(lambda c: chained.bring(c, job.id, State.RENDERED))
+
+    def gone(*_: object) -> None:
+        raise ShareOffline("the end's outbox is gone")
+
+    monkeypatch.setattr(chain_module, "take_told", gone)
+    await chained.rounds()
+    assert (await chained.books.see(job)).state is State.DELIVERED
+    assert set(chained.files(chained.route.outbox)) == {"a.png", "a.json"}
+    assert chained.troubles.of("share", "first") is None
+    assert chained.troubles.of("share", "last") is not None
+
+
+async def test_an_end_that_is_silent_holds_no_hand_of_the_routes_before_it(chained: House) -> None:
+    """As `Hands` counts: what waits for a silent share, its own or the end's, keeps nobody else waiting."""
+    await chained.rounds()  # tidied
+    let_go = threading.Event()
+    end = chained.deliver._on(chained.routes[2])
+    hanging = asyncio.ensure_future(end(let_go.wait))
+    for n in range(4):
+        await chained.arrive(f"{n}.png", states=[State.FAILED])
+    end.clock = lambda: time.monotonic() + SLOW + 1
+    await chained.file_away.round()
+    assert chained.file_away._hands.free == 4
+    let_go.set()
+    await hanging
+    end.clock = time.monotonic
+    await chained.calm()
+    assert len(told(chained)) == 4

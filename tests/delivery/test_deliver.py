@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from structlog.testing import capture_logs
 
 from renderdrop.delivery import deliver as deliver_module
 from renderdrop.delivery import file_away as file_away_module
-from renderdrop.ledger import moves
-from renderdrop.model.errors import Fault, PlatformDown, ShareOffline, Temporary, Undeliverable
+from renderdrop.delivery.deliver import Deliver
+from renderdrop.ledger import moves, queries
+from renderdrop.model.errors import Fault, NoPlace, PlatformDown, ShareOffline, Temporary, Undeliverable
 from renderdrop.model.job import Job, Level, Output, Place, Remark
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
@@ -305,3 +308,97 @@ async def test_a_source_that_cannot_be_filed_is_tried_again_and_known_as_stuck(
     await house.rounds(2)
     assert (await house.books.see(job)).source.filed
     assert house.file_away.stuck == set()
+
+
+async def test_a_job_that_is_wanted_again_while_its_source_is_put_away_is_not_forgotten(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await house.job(State.FAILED, path="a.png")
+    really: Callable[..., Any] = vars(file_away_module)["archive"]
+
+    def meanwhile(*how: Any) -> Any:
+        outcome = really(*how)
+        retried = house.books.ledger.write(lambda c: moves.retry(c, job.id, State.FAILED, house.clock.text()))
+        assert asyncio.run_coroutine_threadsafe(retried, loop).result(10)
+        return outcome
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(file_away_module, "archive", meanwhile)
+    await house.rounds()
+    now = await house.books.see(job)
+    assert (now.state, now.source.place) == (State.QUEUED, Place.FAILED)
+    wanted = await house.books.ledger.read(lambda c: queries.away(c, house.route.name))
+    assert [j.id for j in wanted] == [job.id]
+
+
+async def test_a_job_held_because_one_name_is_refused_leaves_nothing_of_it_in_sight(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await house.job()
+
+    def refuses_the_second(root: Path, staged: Path, folder: str, name: str, *more: Any) -> None:
+        if name.endswith("_2.png"):
+            raise NoPlace("outbox/sub cannot hold this name")
+        publish(root, staged, folder, name, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deliver_module, "publish", refuses_the_second)
+        await house.rounds(10)
+    now = await house.books.see(job)
+    assert (now.state, now.base) == (State.HELD, None)
+    assert "cannot hold this name" in (now.error or "")
+    assert [path for path in house.files(house.route.outbox) if not path.startswith(".renderdrop/")] == []
+    at = house.clock.text()
+    await house.books.ledger.write(lambda c: moves.move(c, job.id, State.HELD, State.SUBMITTED, at))
+    await house.books.ledger.write(lambda c: moves.move(c, job.id, State.SUBMITTED, State.RENDERED, at))
+    await house.rounds(2)
+    whole_delivery(house, await house.books.see(job))
+    assert house.fetch.fetched == [0, 1]
+
+
+async def test_a_share_that_goes_while_a_held_jobs_results_are_taken_back_is_told_as_such(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await house.job()
+
+    def refuses_the_second(root: Path, staged: Path, folder: str, name: str, *more: Any) -> None:
+        if name.endswith("_2.png"):
+            raise NoPlace("outbox/sub cannot hold this name")
+        publish(root, staged, folder, name, *more)
+
+    def gone(*_: Any) -> None:
+        raise ShareOffline("the outbox is gone")
+
+    monkeypatch.setattr(deliver_module, "publish", refuses_the_second)
+    with monkeypatch.context() as patch:
+        patch.setattr(deliver_module, "withdraw", gone)
+        await house.rounds(10)
+    assert (await house.books.see(job)).state is State.RENDERED
+    trouble = house.troubles.of("share", "portrait")
+    assert trouble is not None
+    assert trouble.sentence == "the outbox is gone"
+    await house.troubles.end("share", "portrait")
+    await house.rounds(2)
+    assert (await house.books.see(job)).state is State.HELD
+
+
+async def test_a_sidecar_of_any_length_is_known_as_ours_after_a_crash(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "x" * 5_000_000
+    job = await house.job(path="a.png", outputs=1)
+    outputs = [Output(0, "9", "Save", "http://platform/x.png")]
+    notes = [Remark(Level.WARNING, long, "5", "F")]
+    await house.books.ledger.write(lambda c: moves.set_results(c, job.id, outputs, notes))
+
+    async def dies(*_: Any) -> None:
+        raise RuntimeError("the power went")
+
+    with monkeypatch.context() as patch, capture_logs():
+        patch.setattr(Deliver, "_finish", dies)  # right after the sidecar was published
+        await house.rounds()
+    assert "a.json" in house.files(house.route.outbox)
+    house.again()
+    await house.rounds(2)
+    assert set(house.files(house.route.outbox)) == {"a.png", "a.json"}
+    assert (await house.books.see(job)).state is State.DELIVERED

@@ -251,6 +251,12 @@ def test_an_outputs_extension_is_its_names_else_its_types(url: str, media: str |
     assert output_extension(url, media) == ext
 
 
+@pytest.mark.parametrize("ext", ["exe", "HTML", "lnk", "bash", "ps1xml", "search-ms", "swf"])
+def test_no_result_bears_an_extension_that_a_desktop_runs(ext: str) -> None:
+    assert output_extension(f"https://h/api/view?filename=a.{ext}", "image/png") == ".png"
+    assert output_extension(f"https://h/a.{ext}", None) == ""
+
+
 @given(st.text(st.characters()), st.none() | st.text())
 def test_nothing_a_server_says_gets_beyond_a_short_plain_extension(url: str, media: str | None) -> None:
     for whole in (url, f"https://h/{url}", f"https://h/view?filename={url}"):

@@ -70,8 +70,8 @@ class AnyCluster:
     def leave_alone(self, cluster: str) -> None:
         pass
 
-    async def is_astray(self) -> bool:
-        return False
+    async def astray(self) -> str | None:
+        return None
 
 
 class Yard:

@@ -37,6 +37,7 @@ from renderdrop.platform.answers import Nonsense, OwnError
 from renderdrop.platform.client import Client
 from renderdrop.runtime.disk import Disk, Disks
 from renderdrop.runtime.hands import Hands
+from renderdrop.runtime.recovery import after_crash
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import SUBMISSIONS, Troubles
 
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     from tests.conftest import Books, FakeClock
 
 Answers = list[Fault | str]
+
+
+async def no_doubt() -> str | None:
+    return None
 
 
 class Sent:
@@ -55,8 +60,8 @@ class Sent:
         self.rested: list[str] = []
         self.woken: list[str] = []
         self.requests = 0
-        self.astray = False
-        """Not even the clusters can be asked for."""
+        self.doubt: Callable[[], Awaitable[str | None]] = no_doubt
+        """What is found wrong with the address when it is looked at."""
         self.troubles = Troubles(books.ledger, clock)
         self.hands = Hands(4, Tasks(), clock, "submit")
         client = Client("http://127.0.0.1:1", SecretStr("AI-x"))
@@ -71,8 +76,8 @@ class Sent:
     def leave_alone(self, cluster: str) -> None:
         self.rested.append(cluster)
 
-    async def is_astray(self) -> bool:
-        return self.astray
+    async def astray(self) -> str | None:
+        return await self.doubt()
 
     async def run(
         self, _: Client, request: apps.Request, before_last: Callable[[], Awaitable[None]], __: datetime
@@ -305,12 +310,32 @@ async def test_a_platform_that_knows_none_of_its_calls_is_an_address_that_is_wro
     status: int, sent: Sent
 ) -> None:
     job, unknown_call = await sent.job(), Refused(f"the platform answered HTTP {status}", str(status), status)
-    sent.astray = True
+
+    async def wrong_address() -> str | None:
+        return "nothing is known there: is platform.base_url right?"
+
+    sent.doubt = wrong_address
     for _ in range(5):
         now = await sent.once(job, unknown_call)
         assert (now.state, now.attempts, now.submissions[-1].outcome) == (State.QUEUED, 0, Outcome.NOT_SENT)
         trouble = sent.troubles.platform
         assert trouble is not None
         assert "base_url" in trouble.sentence
-    sent.astray = False
+    sent.doubt = no_doubt
     assert (await sent.once(job, unknown_call)).attempts == 1
+
+
+async def test_a_refusal_is_on_disk_before_the_address_is_doubted_which_may_take_longer_than_the_daemon_lives(
+    sent: Sent,
+) -> None:
+    job, sorted_after_a_crash = await sent.job(), []
+
+    async def look_at_the_ledger() -> str | None:
+        sorted_after_a_crash.append(after_crash(await sent.books.see(job), "hold"))
+        return None
+
+    sent.doubt = look_at_the_ledger
+    assert (await sent.once(job, Refused("there is no such thing", "404", 404))).state is State.QUEUED
+    [verdict] = sorted_after_a_crash
+    assert (verdict.to, verdict.outcome) == (State.QUEUED, Outcome.REFUSED)
+    assert "there is no such thing" in verdict.sentence

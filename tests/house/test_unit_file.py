@@ -19,6 +19,7 @@ def test_the_unit_says_what_the_daemon_relies_on() -> None:
         "WatchdogSec=60",
         "LoadCredential=token:/etc/renderdrop/token",
         "StateDirectory=renderdrop",
+        "StateDirectoryMode=0700",
         "Restart=on-failure",
         "RestartPreventExitStatus=78",
         "ExecReload=/bin/kill -HUP $MAINPID",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Connection
 
+from renderdrop.intake.bring_back import _came as bring_back_one
 from renderdrop.intake.bring_back import bring_back, renamed
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.adopt import adopt
@@ -177,6 +178,24 @@ async def test_a_paid_job_goes_on_without_a_file_that_is_gone(dance: Watched) ->
     assert (job.state, [s.place for s in job.sources]) == (State.QUEUED, [Place.INBOX, Place.GONE])
 
 
+async def test_a_paid_job_without_its_file_is_not_forgotten_while_its_notices_are_still_there(dance: Watched) -> None:
+    job = await failed(dance, "a.jpg", "a.mp4", bundle="a")
+    await dance.books.ledger.write(lambda c: moves.change(c, job.id, State.FAILED, AT, paid=True))
+    (dance.route.failed / "a.mp4").unlink()
+    await dance.books.ledger.write(lambda c: moves.retry(c, "j1", State.FAILED, AT))
+    job = await dance.one()
+
+    def came(c: Connection) -> None:  # and the daemon was killed before the notices went
+        for source in job.sources:
+            bring_back_one(c, job, source, "gone" if source.path == "a.mp4" else "moved")
+
+    await dance.books.ledger.write(came)
+    assert [j.id for j in await dance.books.ledger.read(lambda c: queries.away(c, "dance"))] == ["j1"]
+    await bring_back(dance.route, dance.books.ledger, dance.clock, Disks(), {"dance": dance.route})
+    ready = await dance.books.ledger.read(lambda c: queries.waiting(c, routes=["dance"], but=(), limit=9))
+    assert [j.id for j in ready] == ["j1"]
+
+
 async def test_what_the_folder_takes_no_more_fails_where_it_is(watch: Watch, make_route: Make) -> None:
     watched = watch(make_route())
     await failed(watched, "a.mp4")
@@ -204,3 +223,29 @@ async def test_names_are_numbered_so_that_partners_stay_partners_however_long_th
     names, bundle = renamed(there, 12)
     assert names == {f"{long}.ab": f"{'x' * 249}-12.ab"}
     assert bundle == f"{long}-12"[-255:]
+
+
+async def test_a_file_that_bears_a_returning_folders_name_has_taken_it(dance: Watched) -> None:
+    await failed(dance, "s/x.jpg", "s/deep/y.mp4", bundle="s")
+    dance.drop("s", b"somebody else's")
+    await retried(dance, "j1")
+    assert files_in(dance.root) == ["s", "s-2/deep/y.mp4", "s-2/x.jpg"]
+    assert (await dance.one()).bundle == "s-2"
+    assert (dance.root / "s").read_bytes() == b"somebody else's"
+
+
+async def test_what_has_no_place_in_the_inbox_stays_where_it_is_and_the_others_come_back(dance: Watched) -> None:
+    """A file stands where a folder above them was: that is their job's trouble, and not the share's."""
+    paths = ("sub/s/x.jpg", "sub/s/y.mp4"), ("sub/c.jpg", "sub/c.mp4"), ("b.jpg", "b.mp4")
+    for job_id, files, bundle in zip(("j1", "j2", "j3"), paths, ("sub/s", "sub/c", "b"), strict=True):
+        await failed(dance, *files, bundle=bundle, ids=(job_id,))
+    dance.drop("sub", b"somebody else's")
+    await retried(dance, "j1", "j2", "j3")
+    assert files_in(dance.root) == ["b.jpg", "b.mp4", "sub"]
+    for job_id in ("j1", "j2"):
+        job = await dance.books.see(job_id)
+        assert (job.state, {(s.place, s.filed) for s in job.sources}) == (State.FAILED, {(Place.FAILED, True)})
+        assert "has a file where a folder belongs; move that file away; then `retry`" in (job.error or "")
+    (dance.root / "sub").unlink()
+    await retried(dance, "j1", "j2")
+    assert files_in(dance.root) == ["b.jpg", "b.mp4", *sorted([*paths[0], *paths[1]])]

@@ -9,14 +9,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
+from renderdrop.intake.bring_back import bring_back
 from renderdrop.ledger import moves
 from renderdrop.model import sidecar
 from renderdrop.model.errors import ShareOffline
 from renderdrop.model.job import Job, Place, Role
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Input, Route
+from renderdrop.runtime.disk import Disks
 
 if TYPE_CHECKING:
     from tests.conftest import Books
@@ -130,6 +133,28 @@ async def test_a_clock_that_is_set_while_a_bundle_waits_makes_it_wait_neither_lo
     assert await dance.settle() == 0
     assert await dance.look(40) == 0
     assert await dance.look(20) == 2
+
+
+async def test_a_bundle_that_a_person_cancelled_waits_anew_when_it_is_tried_again(dance: Watched) -> None:
+    path, route, ledger = dance.drop("clip.jpg"), dance.route, dance.books.ledger
+    assert await dance.settle() == 0
+    job = await dance.one()
+
+    def cancelled_and_filed(c: Connection) -> None:
+        assert moves.cancel(c, job.id, State.QUEUED, dance.clock.text(), "not wanted")
+        moves.record_source(c, job.id, "clip.jpg", place=Place.FAILED, stored="clip.jpg", filed=True)
+
+    await ledger.write(cancelled_and_filed)
+    path.rename(route.failed / path.name)
+    await dance.settle()
+    dance.clock.run(300)
+    assert await ledger.write(lambda c: moves.retry(c, job.id, State.CANCELLED, dance.clock.text()))
+    assert await bring_back(route, ledger, dance.clock, Disks(), {route.name: route}) == 1
+    assert await dance.settle() == 0
+    assert await dance.look(40) == 0
+    assert (await dance.one()).state is State.QUEUED
+    assert await dance.look(20) == 1
+    assert "came within 60 s" in ((await dance.one()).error or "")
 
 
 async def test_a_partner_still_being_copied_is_not_missing(dance: Watched) -> None:

@@ -7,12 +7,15 @@ import os
 import shutil
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 from watchdog.observers.inotify import InotifyObserver
 
+from renderdrop.intake import watch
 from renderdrop.intake.watch import Watcher
+from renderdrop.share.signs import heard_by
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -165,6 +168,70 @@ async def test_what_is_dropped_is_watched_no_longer(
     (tmp_path / "other" / "b.png").write_bytes(b"x")
     await until(lambda: str(tmp_path / "other" / "b.png") in others)
     assert hints == []
+
+
+async def test_who_keeps_an_inbox_after_another_is_the_one_that_is_hinted_at(
+    watcher: Watcher, hints: Hints, inbox: Path, until: Until
+) -> None:
+    later = Hints()
+    watcher.keep(inbox, later)  # as after a reload of the settings
+    (inbox / "a.png").write_bytes(b"x")
+    await until(lambda: str(inbox / "a.png") in later)
+    assert hints == []
+
+
+async def test_dropping_an_inbox_waits_for_no_other_and_whoever_keeps_it_anew_is_hinted_at(
+    watcher: Watcher, hints: Hints, inbox: Path, tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_TURN", 60.0)
+    busy, over = threading.Event(), threading.Event()
+
+    def set_up() -> None:
+        with watcher._one_at_a_time:  # as while another inbox's folders are walked
+            busy.set()
+            over.wait(60)
+
+    others = [threading.Thread(target=set_up), threading.Thread(target=watcher.drop, args=(inbox,))]
+    others[0].start()
+    busy.wait(60)
+    others[1].start()
+    others[1].join(10)
+    waited = others[1].is_alive()
+    over.set()
+    for thread in others:
+        thread.join(60)
+    assert not waited
+    (inbox / "a.png").write_bytes(b"x")
+    later = Hints()
+    watcher.keep(inbox, later)
+    (inbox / "b.png").write_bytes(b"x")
+    await until(lambda: str(inbox / "b.png") in later)
+    assert hints == []
+
+
+async def test_what_was_dropped_is_taken_down_when_another_inbox_is_kept(
+    watcher: Watcher, hints: Hints, inbox: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    watcher.drop(inbox)
+    watcher.keep(tmp_path / "other", Hints())
+    assert watcher._observer is not None
+    assert [emitter.watch.path for emitter in watcher._observer.emitters] == [str(tmp_path / "other")]
+
+
+def test_a_tree_that_takes_long_to_be_watched_shows_all_the_while_that_its_share_answers(
+    watcher: Watcher, inbox: Path
+) -> None:
+    for n in range(20):
+        (inbox / str(n) / "sub").mkdir(parents=True)
+    signs: list[None] = []
+
+    def keep() -> None:
+        heard_by(lambda: signs.append(None))
+        watcher.keep(inbox, Hints())
+
+    copy_context().run(keep)
+    assert len(signs) > 40
 
 
 def test_an_inbox_that_is_not_there_is_an_os_error(watcher: Watcher, tmp_path: Path) -> None:

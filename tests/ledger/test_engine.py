@@ -33,6 +33,16 @@ def test_a_new_ledger_is_made_and_preparing_it_again_changes_nothing(tmp_path: P
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_new_ledger_is_its_owners_alone_also_in_a_folder_that_others_may_look_into(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    path = engine.ledger_path(tmp_path)
+    engine.prepare(path)
+    with engine.transaction(path) as conn:
+        conn.execute(text("INSERT INTO shares (inbox, seen_at) VALUES (x'2f61', 'now')"))
+        made = {item.name: item.stat().st_mode & 0o777 for item in tmp_path.iterdir()}
+    assert made == dict.fromkeys(("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"), 0o600)
+
+
 @pytest.mark.parametrize("name", ["with space", "what?", "hash#", "per%cent", "猫", "uri:file", "caf\udce9"])
 def test_the_state_directory_may_have_any_name(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name

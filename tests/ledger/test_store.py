@@ -245,6 +245,110 @@ async def test_what_a_full_disk_kept_from_being_written_is_counted_at_the_end(
         assert isinstance(failure, LedgerBroken)
 
 
+async def test_a_disk_too_full_to_write_the_journal_back_is_only_full(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    def refused(_: Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(engine, "write_back", refused)
+    broken: list[LedgerBroken] = []
+    disk = SmallDisk(monkeypatch)
+    disk.fill()
+    ledger = Ledger(ledger_file, broken.append, on_full=disk.told.append)
+    writing = asyncio.ensure_future(ledger.write(large))
+    await until(lambda: disk.told == [True])
+    disk.free()
+    await writing
+    assert not broken
+    ledger.close()
+
+
+async def test_a_deed_too_large_for_what_is_left_keeps_no_other_from_being_written(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    disk = SmallDisk(monkeypatch)
+    disk.fill()
+    ledger = Ledger(ledger_file, on_full=disk.told.append)
+    held = asyncio.ensure_future(ledger.write(large, "rendered"))
+    await until(lambda: disk.told == [True])
+    with sqlite3.connect(ledger_file) as raw:
+        [(pages,)] = raw.execute("PRAGMA page_count")
+    raw.close()
+    disk.pages = pages + 8
+    await ledger.write(note("/accepted"), "accepted")
+    assert names(ledger_file) == {"/accepted"}
+    assert not held.done()
+    disk.free()
+    await held
+    ledger.close()
+
+
+async def test_a_stop_on_a_full_disk_counts_nothing_that_the_next_start_finds_out_for_itself(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    disk = SmallDisk(monkeypatch)
+    disk.fill()
+    ledger = Ledger(ledger_file, on_full=disk.told.append)
+    writing = asyncio.ensure_future(ledger.write(large, "trouble"))
+    await until(lambda: disk.told == [True])
+    await asyncio.to_thread(ledger.close)
+    assert ledger.unwritten == 0
+    with pytest.raises(LedgerBroken):
+        await writing
+
+
+def test_a_disk_that_is_full_again_at_once_has_to_have_more_room_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    room = Room(tmp_path)
+
+    def enough(_: Room, size: int, share: int = 1) -> bool:
+        if share > 1:
+            asked.append(size)
+        return False
+
+    monkeypatch.setattr(Room, "has_less_than", enough)
+    for _ in range(6):
+        room.run_out()
+        room._looked = 0.0
+        assert room.is_back()
+    assert asked[0] == 2**21
+    assert asked == sorted(asked)
+    assert asked[-1] == 2**27  # and no more than that
+
+
+def test_a_small_disk_need_not_have_more_room_than_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small:
+        f_frsize, f_blocks, f_bavail = 4096, 2048, 1024
+
+    monkeypatch.setattr("os.statvfs", lambda _: Small)
+    room = Room(tmp_path)
+    assert not room.has_less_than(2**27, 8)
+    Small.f_bavail = 500
+    assert room.has_less_than(2**27, 8)  # never with less than twice the reserve
+    assert not room.has_less_than()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writer_that_dies_of_something_unforeseen_stops_the_daemon_loudly(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    def unforeseen(*_: object) -> None:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(Ledger, "_commit", unforeseen)
+    broken: list[LedgerBroken] = []
+    ledger = Ledger(ledger_file, broken.append)
+    with pytest.raises(LedgerBroken, match="RuntimeError"):
+        await ledger.write(note("/a"))
+    await until(lambda: len(broken) == 1)
+    with pytest.raises(LedgerBroken):
+        await ledger.write(note("/b"))
+    await asyncio.to_thread(ledger.close)
+
+
 def test_the_reserve_is_there_while_there_is_room(tmp_path: Path) -> None:
     room = Room(tmp_path)
     assert room.keep_back()

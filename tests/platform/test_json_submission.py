@@ -83,6 +83,17 @@ async def test_the_last_byte_leaves_only_after_before_last_returned() -> None:
         json.loads(b"".join(chunks[:-1]))
 
 
+@pytest.mark.parametrize("size", [2**20 - 8, 2**20 - 7, 2**20 - 6, 3 * 2**20])
+async def test_a_large_body_leaves_in_pieces_for_each_of_which_there_is_time(size: int) -> None:
+    body = JsonBody({"a": "x" * size}, nothing)
+    chunks = [chunk async for chunk in body.body()]
+    assert max(map(len, chunks)) <= 2**20
+    assert len(chunks[-1]) == 1
+    assert all(chunks)
+    assert json.loads(b"".join(chunks)) == {"a": "x" * size}
+    assert body.size == sum(map(len, chunks))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_json_cannot_carry_is_never_sent(value: float) -> None:
     with pytest.raises(Refused, match="not finite"):
@@ -221,6 +232,7 @@ TAKEN = [
     b'{"code": 0, "task_id": 7}',
     b'{"task_id": 7, "status": "failed", "message": "it exists, and is over"}',
     b'{"data": {"task_id": 7}}',
+    b'{"data": {"task_id": " 7\\n"}}',
 ]
 
 

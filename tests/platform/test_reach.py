@@ -66,6 +66,42 @@ def test_nothing_is_fetched_from_nearer_than_the_platform_is(platform: list[str]
     assert {where for where, address in samples.items() if allowed(address, platform)} == takes
 
 
+HERE4, HERE6 = "93.184.216.34", "2606:4700:1:2::7"
+
+
+@pytest.mark.parametrize(
+    ("address", "here", "where"),
+    [
+        (HERE4, HERE4, Near.MACHINE), (HERE6, HERE6, Near.MACHINE), (f"::ffff:{HERE4}", HERE4, Near.MACHINE),
+        (HERE4, f"::ffff:{HERE4}", Near.MACHINE),
+        ("2606:4700:1:2:ffff::9", HERE6, Near.NETWORK), ("2606:4700:1:3::7", HERE6, Near.WORLD),
+        ("93.184.216.35", HERE4, Near.WORLD), (HERE4, HERE6, Near.WORLD), (HERE6, HERE4, Near.WORLD),
+        ("8.8.8.8", "192.168.1.7", Near.WORLD), ("192.168.1.8", "192.168.1.7", Near.NETWORK),
+        ("127.0.0.1", "127.0.0.1", Near.MACHINE), ("fe80::1%eth0", "fe80::2%eth0", Near.LINK),
+    ],
+)  # fmt: skip
+def test_an_address_of_the_world_can_be_this_machines_own_or_its_neighbours(
+    address: str, here: str, where: Near
+) -> None:
+    assert near(address, here) is where
+
+
+@pytest.mark.parametrize(
+    ("platform", "takes"),
+    [
+        (["8.8.8.8"], {Near.WORLD}),
+        (["2606:4700:1:2::5"], {Near.WORLD, Near.NETWORK}),
+        ([HERE6], {Near.WORLD, Near.NETWORK, Near.MACHINE}),
+        (["192.168.1.5"], {Near.WORLD, Near.NETWORK}),
+    ],
+)
+def test_a_platform_may_be_this_machine_or_a_neighbour_by_an_address_of_the_world_too(
+    platform: list[str], takes: set[Near]
+) -> None:
+    samples = {Near.WORLD: "2001:4860::8", Near.NETWORK: "2606:4700:1:2::9", Near.MACHINE: HERE6}
+    assert {where for where, address in samples.items() if allowed(address, platform, HERE6)} == takes
+
+
 def resolving(monkeypatch: pytest.MonkeyPatch, **names: list[str]) -> None:
     """Names mean these addresses; numbers mean themselves."""
 
@@ -90,6 +126,25 @@ async def test_loopback_is_not_reached_for_a_platform_in_the_world(
         for url in (raw.url.replace("127.0.0.1", host), raw.url.replace("127.0.0.1", f"x@{host}")):
             with pytest.raises(Undeliverable, match="of this machine or of its network"):
                 await Transfer(url, 10**6).pull(client, Nothing(), datetime.now(UTC))
+    assert raw.seen == []
+
+
+async def test_this_machine_is_not_reached_by_its_address_in_the_world_either(
+    serve: Serve, talking: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.answer(200, b"a secret")
+
+    def as_if_in_the_world(address: str, here: str | None = None) -> Near:
+        public = {"127.0.0.1": HERE4}
+        return near(public.get(address, address), here and public.get(here, here))
+
+    raw = await serve(script)
+    resolving(monkeypatch, platform=["8.8.8.8"])
+    monkeypatch.setattr(reach, "near", as_if_in_the_world)
+    async with talking("http://platform.test") as client:
+        with pytest.raises(Undeliverable, match="of this machine or of its network"):
+            await Transfer(raw.url, 10**6).pull(client, Nothing(), datetime.now(UTC))
     assert raw.seen == []
 
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderdrop.model.errors import Fault
+from renderdrop.model.errors import Fault, Refused
 from renderdrop.model.job import Level
 from renderdrop.platform.answers import Nonsense
 from renderdrop.platform.apps import spelled
 from renderdrop.platform.clusters import ClusterStatus, read_clusters
-from renderdrop.platform.reports import Report, read_report
+from renderdrop.platform.reports import Report, names_no_task, read_report
 from renderdrop.platform.submission import task_id
 
 BASE = "https://platform.example"
@@ -83,6 +83,20 @@ def test_without_a_status_word_it_is_no_report(data: object) -> None:
 def test_progress_is_read_as_far_as_it_goes(progress: object, percent: float | None, node: str | None) -> None:
     found = report(progress=progress)
     assert (found.progress, found.node) == (percent, node)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "is_gone"),
+    [
+        (Refused("HTTP 404", "404", 404), True), (Refused("gone", "", 410), True), (Refused("?", "404"), True),
+        (Refused("任务 230 不存在", "1"), True), (Refused("未找到该任务"), True), (Refused("Task not found"), True),
+        (Refused("the task does NOT exist", "1", 400), True), (Refused("no such task 230", "1"), True),
+        (Refused("系统繁忙", "500"), False), (Refused("系统繁忙", "500", 500), False), (Refused("余额不足"), False),
+        (Refused("nothing found yet", "1"), False), (Refused("HTTP 400", "400", 400), False), (Refused(""), False),
+    ],
+)  # fmt: skip
+def test_only_a_refusal_that_says_so_means_that_there_is_no_such_task(refusal: Refused, is_gone: bool) -> None:
+    assert names_no_task(refusal) is is_gone
 
 
 def test_progress_may_be_missing() -> None:

@@ -158,6 +158,7 @@ WRONG: list[Callable[[int], tuple[int, bytes, dict[str, str]]]] = [
     lambda start: (206, DATA[start:], {"Content_Range": f"bytes {start}-2047/{'9' * 5000}"}),
     lambda start: (206, NEW[start:], {**rest(start)[2], "ETag": '"v2"'}),
     lambda start: (416, b"", {"Content_Range": "bytes */10"}),
+    lambda start: (416, b"", {"Content_Range": f"bytes */{start}"}),  # it was longer when it was begun
 ]
 
 
@@ -238,6 +239,7 @@ FAULTS: list[tuple[int, bytes, dict[str, str], type[Fault]]] = [
     (200, b"<html>login</html>", {"Content_Type": "text/html; charset=utf-8"}, Nonsense),
     (200, b"\x1f\x8b", {"Content_Encoding": "gzip"}, Nonsense),
     (404, b"", {}, Missing),
+    (416, b"", {"Content_Range": "bytes */0"}, Temporary),
     (410, b"", {}, Missing),
     (429, b"", {"Retry_After": "5"}, Busy),
     (503, b"", {"Retry_After": "5"}, Busy),

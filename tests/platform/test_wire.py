@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, SourceChanged, Temporary, Undeliverable, Unknown
+from renderdrop.model.mask import Mask
 from renderdrop.platform import apps, clusters
 from renderdrop.platform import client as client_module
 from renderdrop.platform.answers import Nonsense, OwnError
@@ -362,6 +364,29 @@ async def test_no_fault_holds_the_token(serve: Serve, talking: Talking) -> None:
                 assert "AI-0123" not in f"{error!r} {error}"
                 error = error.__cause__
     assert "AI-0123" not in repr(vars(client))
+
+
+@pytest.mark.parametrize(("size", "beside"), [(100, False), (2**20, True)])
+async def test_a_long_answer_is_searched_for_the_token_beside_the_loop(
+    size: int, beside: bool, serve: Serve, talking: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, searched = threading.get_ident(), []
+
+    class Watched(Mask):
+        def body(self, data: bytes) -> bytes:
+            searched.append((len(data), threading.get_ident() == here))
+            return super().body(data)
+
+    monkeypatch.setattr(client_module, "Mask", Watched)
+
+    async def script(wire: Wire) -> None:
+        await wire.answer(200, BEARER.removeprefix("Bearer ").replace("-", "%2d").encode().ljust(size, b"x"))
+
+    async with talking((await serve(script)).url) as client:
+        answer = await client.get("/")
+    assert answer.body == b"[token]".ljust(size - 14, b"x")
+    assert (size, not beside) in searched
+    assert (size, beside) not in searched
 
 
 async def test_proxies_of_the_environment_are_not_used(

@@ -15,7 +15,7 @@ JOB = Job(
     params={}, cluster="A", task_id=None, paid=False, status=None, progress=None, node=None, error=None, base=None,
     created=AT, updated=AT, times=Times(), sources=(Source("i", "a.png", 1, 1),),
 )  # fmt: skip
-REFUSED = Submission(1, AT, "A", None, Outcome.REFUSED, "", True)
+REFUSED = Submission(1, AT, "A", None, Outcome.REFUSED, "the platform refused it: no", True)
 NOT_SENT = Submission(2, AT, "A", None, Outcome.NOT_SENT, "", False)
 UNKNOWN = Submission(3, AT, "A", None, Outcome.UNKNOWN, "", True)
 BEGUN = Submission(9, AT, "A", None, None, "", False)
@@ -28,6 +28,8 @@ TABLE: list[tuple[tuple[Submission, ...], OnUnknown, State, Outcome]] = [
     ((UNKNOWN, BEGUN), "resubmit", State.QUEUED, Outcome.NOT_SENT),
     ((WHOLE,), "resubmit", State.QUEUED, Outcome.UNKNOWN),
     ((WHOLE,), "hold", State.HELD, Outcome.UNKNOWN),
+    ((REFUSED,), "hold", State.QUEUED, Outcome.REFUSED),
+    ((UNKNOWN, REFUSED), "resubmit", State.QUEUED, Outcome.REFUSED),
     ((REFUSED, NOT_SENT, WHOLE), "resubmit", State.QUEUED, Outcome.UNKNOWN),
     ((UNKNOWN, WHOLE), "resubmit", State.HELD, Outcome.UNKNOWN),
     ((UNKNOWN, NOT_SENT, WHOLE), "resubmit", State.HELD, Outcome.UNKNOWN),

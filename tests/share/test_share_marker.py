@@ -10,6 +10,7 @@ import pytest
 
 from renderdrop.model.errors import ShareOffline
 from renderdrop.share import marker
+from renderdrop.share.make import write_all
 from renderdrop.share.marker import MARKER, STAGING, Folders, marked, online, prepare, writable
 
 
@@ -267,3 +268,72 @@ def test_a_full_or_read_only_outbox_is_found_before_anything_is_rendered(
     (folders.outbox / STAGING).rmdir()
     with pytest.raises(ShareOffline, match="marker"):
         writable(folders.outbox)
+
+
+def test_the_probe_writes_into_no_file_that_somebody_linked_there(folders: Folders, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"precious")
+    os.link(theirs, folders.outbox / STAGING / ".probe")
+    writable(folders.outbox)
+    assert theirs.read_bytes() == b"precious"
+
+
+def test_routes_with_one_outbox_probe_it_at_once_and_do_not_disturb_each_other(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[int] = []
+
+    def meanwhile(fd: int, data: bytes) -> None:
+        write_all(fd, data)
+        if not inside:
+            inside.append(fd)
+            writable(folders.outbox)
+
+    monkeypatch.setattr(marker, "write_all", meanwhile)
+    writable(folders.outbox)
+    assert inside
+    assert os.listdir(folders.outbox / STAGING) == []
+
+
+def test_somebody_may_take_a_probe_away(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swept(fd: int, data: bytes) -> None:
+        write_all(fd, data)
+        for path in (folders.outbox / STAGING).iterdir():
+            path.unlink()
+
+    monkeypatch.setattr(marker, "write_all", swept)
+    writable(folders.outbox)
+
+
+def test_probes_that_a_crash_left_behind_are_tidied_and_fresh_ones_left_alone(folders: Folders) -> None:
+    staging = folders.outbox / STAGING
+    for name, age in ((".probe", 7200), (".probe-old", 7200), (".probe-new", 0), ("job1", 7200)):
+        (staging / name).touch()
+        then = staging.stat().st_mtime - age
+        os.utime(staging / name, (then, then))
+    (staging / ".probe-folder").mkdir()
+    os.utime(staging / ".probe-folder", (0, 0))
+    writable(folders.outbox)
+    assert sorted(os.listdir(staging)) == [".probe-folder", ".probe-new", "job1"]
+
+
+def test_an_outbox_that_is_an_inbox_too_may_be_marked_by_two_routes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(Folders(tmp_path / "b", tmp_path / "c", tmp_path / "done", tmp_path / "failed"), seen=False)
+    first, second = (
+        Folders(tmp_path / n, tmp_path / "b", tmp_path / f"{n}-done", tmp_path / f"{n}-failed") for n in ("a", "d")
+    )
+    inside: list[str] = []
+    unlinking = os.unlink
+
+    def meanwhile(path: str, **at: int) -> None:
+        if not inside:
+            inside.append(path)
+            prepare(second, seen=False)
+        unlinking(path, **at)
+
+    monkeypatch.setattr(os, "unlink", meanwhile)
+    prepare(first, seen=False)
+    online(first)
+    online(second)

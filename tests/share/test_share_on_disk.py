@@ -16,9 +16,11 @@ from renderdrop.share import kernel, make
 from renderdrop.share.archive import archive, remove
 from renderdrop.share.make import Like
 from renderdrop.share.marker import Folders, prepare
-from renderdrop.share.publish import publish, remove_own, stage, write_staged
+from renderdrop.share.publish import publish, stage, write_staged
+from renderdrop.share.told import take_told
 
 DATA: Final = b"0123456789abcdef" * 1000
+NOTICE: Final = "a could not be rendered: no.\nWhen that is put right, move it.\nJob j1, route r.\n"
 Owing = set[int]
 
 
@@ -133,10 +135,10 @@ def test_a_publishing_that_was_killed_anywhere_is_on_disk_in_the_end(
 
 
 def test_a_notice_that_was_taken_back_stays_away(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folders.failed / "a.txt").write_text("")
-    for debts in owing(monkeypatch, lambda: remove_own(folders.failed, "a.txt")):
+    (folders.failed / "a.error.txt").write_text(NOTICE)
+    for debts in owing(monkeypatch, lambda: take_told(folders.failed, "a.error.txt", {"j1"})):
         assert not debts & inodes(folders.failed)
-        (folders.failed / "a.txt").write_text("")
+        (folders.failed / "a.error.txt").write_text(NOTICE)
 
 
 def test_a_share_that_was_half_prepared_is_on_disk_before_the_ledger_counts_on_it(

@@ -16,7 +16,6 @@ from renderdrop.share.publish import (
     make_folders,
     names_in,
     publish,
-    remove_own,
     stage,
     trouble,
     unstage,
@@ -198,8 +197,6 @@ def test_a_link_in_the_way_leads_nowhere(folders: Folders, tmp_path: Path, place
             publish(folders.outbox, path, folder, "a.png", like)
         with pytest.raises(ShareOffline, match="has a symbolic link in the way"):
             make_folders(folders.outbox, folder, like)
-        with pytest.raises(ShareOffline, match="has a symbolic link in the way"):
-            remove_own(folders.outbox, f"{folder}/a.png")
     assert list(outside.rglob("*")) == [outside / "deep"]
 
 
@@ -275,7 +272,6 @@ def test_a_root_that_is_missing_is_never_made(folders: Folders, tmp_path: Path) 
     attempts: list[Callable[[], None]] = [
         lambda: make_folders(tmp_path / "nas", "a", like),
         lambda: publish(tmp_path / "nas", path, "a", "a.png", like),
-        lambda: remove_own(tmp_path / "nas", "a.txt"),
         lambda: unstage(tmp_path / "nas", "job1"),
     ]
     for attempt in attempts:
@@ -306,16 +302,6 @@ def test_two_who_make_one_folder_at_once_both_have_it(folders: Folders, monkeypa
     monkeypatch.setattr(os, "mkdir", late)
     make_folders(folders.outbox, "a/b", Like.of(folders.inbox))
     assert (folders.outbox / "a" / "b").is_dir()
-
-
-def test_our_own_notice_is_removed_and_missing_is_fine(folders: Folders, tmp_path: Path) -> None:
-    (tmp_path / "theirs").touch()
-    (folders.failed / "a.txt").touch()
-    (folders.failed / "b.txt").symlink_to(tmp_path / "theirs")
-    for rel in ("a.txt", "b.txt", "a.txt", "none/a.txt"):
-        remove_own(folders.failed, rel)
-    assert os.listdir(folders.failed) == []
-    assert (tmp_path / "theirs").exists()
 
 
 @pytest.mark.parametrize(

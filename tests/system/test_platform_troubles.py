@@ -86,3 +86,26 @@ def test_a_platform_that_is_not_there_at_the_start_is_waited_for(
     daemon.configure("platform", base_url=platform.base_url)
     assert daemon.once() == 0
     share.check_delivered(platform, dropped)
+
+
+def test_at_an_address_where_no_call_is_known_nothing_is_uploaded_again_and_again(
+    platform: Platform, daemon: Daemon, share: Share
+) -> None:
+    platform.faults({"call": "any", "do": "status", "status": 404})
+    dropped = {f"{n}.png": share.drop(f"{n}.png") for n in range(3)}
+    daemon.start()
+    daemon.wait(lambda: daemon.events("platform_waits"), "the daemon notices")
+
+    def asked(call: str) -> int:
+        return int(platform.ledger()["calls"].get(call, 0))
+
+    looks = asked("status")
+    daemon.wait(lambda: asked("status") > looks + 3, "it was looked at several times more")
+    assert asked("run") <= 3
+    [told] = daemon.events("platform_waits")
+    assert "base_url" in told["reason"]
+    assert daemon.events("platform_goes_on") == []
+    platform.faults()
+    daemon.wait_at_rest(done=3)
+    share.check_delivered(platform, dropped)
+    daemon.stop()

@@ -43,3 +43,29 @@ def test_settings_that_cannot_be_run_with_are_listed_whole_and_it_exits_with_78(
     assert "Traceback" not in told.stderr
     assert not told.stdout
     assert not daemon.state_dir.exists()
+
+
+def test_with_a_share_that_cannot_be_reached_it_exits_with_3(platform: Platform, daemon: Daemon, share: Share) -> None:
+    assert daemon.once() == 0
+    dropped = {"a.png": share.drop("a.png")}
+    marker = share.inbox / ".renderdrop"
+    marker.rename(share.folder / "away")
+    assert daemon.once() == 3  # nobody knows what lies in there
+    (share.folder / "away").rename(marker)
+    assert daemon.once() == 0
+    share.check_delivered(platform, dropped)
+
+
+def test_routes_with_one_outbox_do_not_take_each_other_offline(
+    platform: Platform, daemon: Daemon, share: Share
+) -> None:
+    tables = {}
+    for name in ("one", "two", "three"):
+        (share.folder / name).mkdir()
+        tables[name] = {
+            "folder": str(share.folder / name), "outbox": str(share.outbox), "workflow_id": "1234",
+            "clusters": ["GPU-4090"], "inputs": {"input_image": "image"},
+        }  # fmt: skip
+    daemon.routes(**tables)
+    assert daemon.once() == 0
+    assert daemon.events("share_waits") == []

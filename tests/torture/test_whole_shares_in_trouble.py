@@ -399,3 +399,45 @@ def test_the_daemon_ends_on_a_full_state_directory(
         count.open_window += more
         count.run(lost=ward.lost(), paid_twice=more)
         daemon.stop()
+
+
+@pytest.mark.parametrize("reserve", [True, False], ids=["with its reserve", "without"])
+def test_a_start_on_a_full_state_directory_waits_says_so_and_can_be_stopped(
+    reserve: bool, daemon: Daemon, platform: Platform, share: Share, new_share: NewShare, mounts: Mounts,
+    tally: MakeTally,
+) -> None:  # fmt: skip
+    count = tally("state directory full, and the daemon starts")
+    mounts.disk(daemon.state_dir, 2**23)
+    ballast = Ballast(daemon.state_dir / "ballast")
+    ward = Ward(daemon, platform, share, new_share("well"), folder=share.folder)
+    daemon.start()
+    ward.drop(2, 2)
+    all_end(ward)
+    daemon.stop()
+    if not reserve:
+        (daemon.state_dir / "ledger.reserve").unlink()
+    ballast.fill()
+    ward.drop(2, 2)
+    tasks = len(platform.tasks())
+    daemon.launch()
+    if reserve:
+        # What was kept back is enough to begin on; what is dropped waits for room.
+        ready = len(daemon.events("service_ready"))
+        daemon.wait(
+            lambda: daemon.events("daemon_waits") or len(daemon.events("service_ready")) > ready,
+            "it begins, or says why",
+        )
+        ballast.fill()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.ended(15) == 0
+    else:
+        assert daemon.ended(15) == 1
+        assert "is full" in daemon.tail()
+    count.run(lost=ward.lost(), paid_twice=ward.paid_twice())
+    assert len(platform.tasks()) <= tasks + 4
+    ballast.shed()
+    daemon.start()
+    all_end(ward)
+    ward.count(count)
+    ward.check()
+    daemon.stop()

@@ -444,6 +444,20 @@ async def test_a_task_alone_that_is_refused_is_held_only_once_a_probe_found_the_
     assert (await followed.books.see(job)).state is State.HELD
 
 
+@pytest.mark.parametrize(("minutes", "state"), [(25, State.SUBMITTED), (40, State.HELD)])
+async def test_a_refusal_that_does_not_speak_of_the_task_is_no_more_than_silence(
+    minutes: int, state: State, followed: Followed
+) -> None:
+    job = await followed.job()
+    for _ in range(minutes):
+        await followed.look(Refused("系统繁忙", "500"), after=60.0)
+        followed.track.status_answered()
+        await followed.troubles.end("platform", POLLS)
+    now = await followed.books.see(job)
+    assert now.state is state
+    assert state is State.SUBMITTED or "nothing new for 30 min" in (now.error or "")
+
+
 async def test_nothing_is_held_while_every_task_is_refused_for_a_night(followed: Followed) -> None:
     jobs = [await followed.job(f"{n}.png", task_id=str(230 + n)) for n in range(4)]
     for _ in range(200):

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from renderdrop.settings import Loaded
     from renderdrop.share.scan import Entry
 
-_LARGEST_SIDECAR = 4 * 2**20
-
 
 class _No(Exception):
     """Why it is not taken: a whole sentence."""
@@ -222,15 +220,15 @@ def _ours(route: "Route", rel: str, files: "Lying") -> None:
     """Raises _No for a sidecar of ours, which is never work."""
     from renderdrop.model.errors import Fault
     from renderdrop.model.names import fold
-    from renderdrop.model.sidecar import belongs_to
+    from renderdrop.model.sidecar import LARGEST, belongs_to
     from renderdrop.share.source import open_source
 
     entry = files.get(rel)
-    if entry is None or entry.kind != "file" or not fold(rel).endswith(".json") or entry.size > _LARGEST_SIDECAR:
+    if entry is None or entry.kind != "file" or not fold(rel).endswith(".json") or entry.size > LARGEST:
         return
     try:
         with open_source(route.inbox, rel) as file:
-            job_id = belongs_to(file.read(0, _LARGEST_SIDECAR))
+            job_id = belongs_to(file.read(0, LARGEST))
     except Fault:
         return
     if job_id is not None:

@@ -81,7 +81,7 @@ def network_file_system(path: Path) -> str | None:
 def _seen_inboxes(state_dir: Path) -> Collection[Path]:
     """A folder that is missing is no fault of the settings where the ledger knows its share: it is offline."""
     path = state_dir / "ledger.sqlite"
-    if not path.exists():  # before anything heavy is imported
+    if not _may_be(path):  # before anything heavy is imported
         return ()
     from renderdrop.ledger import engine, queries
 
@@ -117,7 +117,7 @@ def ledger_of(loaded: "Loaded") -> Path:
 
 def has_ledger(path: Path) -> bool:
     """Whether there is one to look into; one that a daemon is only just making is none yet."""
-    if not any(os.path.lexists(found) for found in (path, f"{path}-wal")):
+    if not _may_be(path) and not _may_be(Path(f"{path}-wal")):
         return False
     from renderdrop.ledger import engine
 
@@ -127,7 +127,18 @@ def has_ledger(path: Path) -> bool:
     except engine.NoLedger:
         return False
     except Fault:
-        return True  # damaged, older or newer: whoever opens it next says so
+        return True  # damaged, older, newer or closed to us: whoever opens it next says so
+
+
+def _may_be(path: Path) -> bool:
+    """Whether something lies there, as far as we are allowed to know."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def no_ledger(path: Path) -> str:

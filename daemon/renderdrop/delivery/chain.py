@@ -20,8 +20,9 @@ from renderdrop.model.route import Route, end_of_chain
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.disk import Disks
 from renderdrop.share.marker import Folders, online
-from renderdrop.share.publish import Like, names_in, publish, remove_own, stage, unstage, write_staged
+from renderdrop.share.publish import Like, names_in, publish, stage, unstage, write_staged
 from renderdrop.share.source import open_source
+from renderdrop.share.told import take_told
 
 log = structlog.get_logger()
 
@@ -73,8 +74,8 @@ class Chain:
         Raises ShareOffline; may be repeated."""
         end = end_of_chain(route, self._routes)
         disk = self._disks.of(end)
-        if end is not route and await disk(_owner, end, job) == job.id:
-            await disk(remove_own, end.outbox, _path(job))
+        if end is not route:
+            await disk(take_told, end.outbox, _path(job), {job.id})
 
     async def _name(self, end: Route, job: Job) -> Job:
         base = base_name(
@@ -95,6 +96,6 @@ def _path(job: Job) -> str:
 def _owner(end: Route, job: Job) -> str | None:
     try:
         with open_source(end.outbox, _path(job)) as file:
-            return sidecar.belongs_to(file.read(0, 2**20))
+            return sidecar.belongs_to(file.read(0, sidecar.LARGEST))
     except (SourceGone, SourceChanged, NotTakeable):
         return None  # whatever has the name is not ours

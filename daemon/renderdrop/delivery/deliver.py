@@ -46,8 +46,8 @@ from renderdrop.model.errors import (
 )
 from renderdrop.model.job import Job, Output, Place
 from renderdrop.model.lifecycle import State
-from renderdrop.model.names import numbered
-from renderdrop.model.route import Route
+from renderdrop.model.names import numbered, shown
+from renderdrop.model.route import Route, end_of_chain
 from renderdrop.platform.data_uri import is_data_uri
 from renderdrop.platform.results import Missing
 from renderdrop.runtime.clock import Clock
@@ -61,7 +61,8 @@ from renderdrop.share.staged import copy_published, has, published, withdraw
 
 log = structlog.get_logger()
 
-_LARGEST_SIDECAR: Final = 4 * 2**20
+_SIDECARS_DIFFER: Final = 2**16
+"""Bytes by which a job's sidecar may be longer than when it is written again: its version, its moments."""
 _MISSING_TRIES: Final = 4
 """Looks at an output that the platform says is not there, before that is believed."""
 _PLACE_TRIES: Final = 8
@@ -115,7 +116,9 @@ class Deliver:
         self._hands.more = len(jobs) == free
         for job in jobs:
             route = self._routes[job.route]
-            self._hands.take(job.id, self._deliver(route, job), self._on(route))
+            self._hands.take(
+                job.id, self._deliver(route, job), self._on(route), self._on(end_of_chain(route, self._routes))
+            )
 
     async def _deliver(self, route: Route, job: Job) -> None:
         folders = Folders(route.inbox, route.outbox, route.done, route.failed)
@@ -190,7 +193,7 @@ class Deliver:
         """Every output and the sidecar under their names. A name that somebody took meanwhile: other names for all."""
         if job.base is not None and any(output.file is None for output in job.outputs):
             # The name under which the end of the chain was told of an earlier failure, and not one of these results'.
-            await self._chain.take_back(route, job)
+            await self._take_back(route, job)
             job = replace(job, base=None)
         while True:
             if job.base is None:
@@ -209,6 +212,15 @@ class Deliver:
                 log.info("name_taken", job=job.id, route=route.name, base=job.base)
                 job = await self._unname(route, job, staging)
 
+    async def _take_back(self, route: Route, job: Job) -> None:
+        """What the end of the chain was told goes. Trouble there is the end's, and no reason to keep a result back."""
+        try:
+            await self._chain.take_back(route, job)
+        except ShareOffline as fault:
+            log.info("notices_left", route=route.name, reason=shown(fault.sentence))
+            if not isinstance(fault, NoPlace):
+                await self._troubles.tell("share", end_of_chain(route, self._routes).name, fault.sentence)
+
     async def _publish_sidecar(self, route: Route, job: Job, staging: Path, like: Like) -> None:
         name = f"{job.base}.json"
         data = sidecar.write(job, success=True, delivered=self._clock.text(), model=route.model)
@@ -217,7 +229,8 @@ class Deliver:
             await self._on(route)(publish, route.outbox, staging / "sidecar", job.folder, name, like)
         except FileExistsError:
             # Ours, from before a crash between this rename and the ledger's last word?
-            if await self._on(route)(_owner, route.outbox, job.folder, name) != job.id:
+            most = len(data) + _SIDECARS_DIFFER
+            if await self._on(route)(_owner, route.outbox, job.folder, name, most) != job.id:
                 raise
 
     async def _name(self, route: Route, job: Job) -> Job:
@@ -279,12 +292,26 @@ class Deliver:
             if failures == 1:
                 log.warning("delivery_waits", job=job.id, route=route.name, task=job.task_id, reason=fault.sentence)
             return
+        if not await self._take_out_of_sight(route, job):
+            return
         self._hands.forget(job.id)
         reason = f"{fault.sentence}; then `release` delivers its result without paying again"
         if await self._ledger.write(
             lambda c: moves.move(c, job.id, State.RENDERED, State.HELD, at, reason, error=reason), point="no_place"
         ):
             log.warning("job_held", job=job.id, route=route.name, task=job.task_id, reason=reason)
+
+    async def _take_out_of_sight(self, route: Route, job: Job) -> bool:
+        """What of the job bears its name already, so that nothing lies there without a sidecar for as long as nobody
+        decides; whether that could be done."""
+        now = await self._ledger.read(lambda c: queries.job(c, job.id))
+        if now is not None and now.base is not None and all(output.file is not None for output in now.outputs):
+            try:
+                await self._unname(route, now, route.outbox / ".renderdrop" / job.id)
+            except ShareOffline as fault:
+                await self._troubles.tell("share", route.name, fault.sentence)
+                return False
+        return True
 
     async def _later(self, route: Route, job: Job, fault: Temporary) -> None:
         if self._fetch.has_gained(route.outbox / ".renderdrop" / job.id):
@@ -349,9 +376,10 @@ def _names_like(names: list[str], root: Path, folder: str) -> list[str]:
     return [other for name in names for other in alike(name, taken)]
 
 
-def _owner(root: Path, folder: str, name: str) -> str | None:
+def _owner(root: Path, folder: str, name: str, most: int) -> str | None:
+    """The job that a sidecar names; what is longer than `most`, all that the job has to tell, is not read."""
     try:
         with open_source(root, f"{folder}/{name}" if folder else name) as file:
-            return sidecar.belongs_to(file.read(0, _LARGEST_SIDECAR))
+            return sidecar.belongs_to(file.read(0, most)) if file.size <= most else None
     except (SourceGone, SourceChanged, NotTakeable):
         return None  # a link, a pipe, a folder: whatever has the name is not ours

@@ -30,7 +30,7 @@ from renderdrop.model.job import Job, Place, Role, Source
 from renderdrop.model.lifecycle import ENDS, State
 from renderdrop.model.names import notices
 from renderdrop.model.notice import sentence
-from renderdrop.model.route import Route
+from renderdrop.model.route import Route, end_of_chain
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
@@ -90,7 +90,9 @@ class FileAway:
         self._hands.more = len(jobs) == free
         for job in jobs:
             route = self._routes[job.route]
-            self._hands.take(job.id, self._file(route, job), self._on(route))
+            self._hands.take(
+                job.id, self._file(route, job), self._on(route), self._on(end_of_chain(route, self._routes))
+            )
         # Last, and whether or not a hand is free: it is short, and no job should wait a round for it.
         for name in self._untidy.intersection(routes):
             if (tidying := f"tidy {name}") not in self._hands.passed_over():
@@ -274,20 +276,25 @@ class FileAway:
 
     async def _filed(self, job: Job, ends: Sequence["_End"]) -> None:
         now = _by_path(job)
-        steps: list[tuple[Source, dict[str, Any], dict[str, Any]]] = []
+        steps: list[_Step] = []
         for end in ends:
             stored = {"stored": now[end.source.path].stored} if end.place in (Place.DONE, Place.FAILED) else {}
             steps.append((end.source, {"place": end.place, **stored}, {"filed": True}))
 
+        def put_away(c: Connection, some: list[_Step]) -> None:
+            # Somebody may want it again by now: then it is on its way back, and not at the end of it.
+            ended = moves.is_in(c, job.id, job.state)
+            moves.put_away(c, job, some if ended else [(source, every, {}) for source, every, _ in some])
+
         def filed(c: Connection) -> None:
-            moves.put_away(c, job, steps)
+            put_away(c, steps)
             if job.state is State.DELIVERED and job.error is not None:
                 moves.change(c, job.id, State.DELIVERED, job.updated, error=None)
 
         # What is not told yet when the power goes is found where it is, as if nothing had been told.
         while len(steps) > _IN_ONE_COMMIT:
             some, steps = steps[:_IN_ONE_COMMIT], steps[_IN_ONE_COMMIT:]
-            await self._ledger.write(partial(moves.put_away, job=job, steps=some), point="filed")
+            await self._ledger.write(partial(put_away, some=some), point="filed")
         await self._ledger.write(filed, point="filed")
         for n, end in enumerate(ends, 1):
             bound = log.bind(job=job.id, route=job.route, path=end.source.path)
@@ -299,6 +306,10 @@ class FileAway:
                 bound.info("source_filed", place=end.place)
             if n % _AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+
+_Step = tuple[Source, Mapping[str, Any], Mapping[str, Any]]
+"""A source, what every job of these files is to know of it, and what its own job alone."""
 
 
 @dataclass(frozen=True, slots=True)

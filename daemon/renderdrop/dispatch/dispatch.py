@@ -146,7 +146,9 @@ class Dispatch:
         self._take(job)
 
     def _take(self, job: Job) -> None:
-        self._hands.take(job.id, self._send(job), self._disks.of(self._routes[job.route]))
+        # Settings that were read again while the queue was looked at may have taken its route away.
+        if (route := self._routes.get(job.route)) is not None:
+            self._hands.take(job.id, self._send(job), self._disks.of(route))
 
     async def _next_of(self, route: str, but: set[str]) -> Job | None:
         found = await self._ledger.read(lambda c: queries.waiting(c, routes=[route], but=but, limit=1))

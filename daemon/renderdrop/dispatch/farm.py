@@ -5,6 +5,7 @@ clusters that refused. It chooses nothing.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from renderdrop.platform.client import Client
 from renderdrop.platform.clusters import ClusterStatus
 from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.clock import Clock
+from renderdrop.runtime.troubles import PLATFORM
 
 log = structlog.get_logger()
 
@@ -25,6 +27,7 @@ REST: Final = 60.0
 """Seconds for which a cluster that refused is left alone, if the route has another."""
 UNKNOWN_CALL: Final = (404, 405)
 """HTTP statuses with which a server says that it has no such call, or no such thing."""
+_ASTRAY: Final = "the platform knows none of its own calls (HTTP {}): is platform.base_url right?"
 _BLIND_AFTER: Final = 4
 """Failed status looks in a row after which we choose without figures rather than not at all."""
 
@@ -51,7 +54,7 @@ class Farm:
         return self._clock.monotonic() - self._at < self.every
 
     async def refresh(self) -> None:
-        """Look now, whatever was seen before; this is also the probe of a platform that was down.
+        """Look now, whatever was seen before.
 
         Raises PlatformDown, Temporary or Refused.
         """
@@ -67,15 +70,28 @@ class Farm:
         self._ceilings |= {status.name: status.ceiling for status in found if status.ceiling is not None}
         log.debug("clusters_seen", clusters={s.name: [s.nodes, s.ceiling] for s in found})
 
-    async def is_astray(self) -> bool:
-        """Whether not even the status call, which names nothing that could be missing, is known at this address."""
+    async def probe(self, due: Sequence[str]) -> tuple[bool, dict[str, str]]:
+        """Look whether what was in trouble about the platform (of CALLS) is well again: whether there was a status, and
+        what is still in trouble, with the reason."""
+        try:
+            await self.refresh()
+        except (PlatformDown, Temporary) as fault:
+            return False, dict.fromkeys(due, fault.sentence)
+        except Refused as fault:
+            # It speaks to us again, and what it says is for others; unless this is no platform at all.
+            wrong = _astray(fault)
+            return False, {PLATFORM: wrong} if wrong is not None else {}
+        return True, {}
+
+    async def astray(self) -> str | None:
+        """What is wrong with the address, if not even the status call is known there. May take as long as a call."""
         try:
             await self.refresh()
         except Refused as fault:
-            return fault.http_status in UNKNOWN_CALL
+            return _astray(fault)
         except (Temporary, PlatformDown):
             pass
-        return False
+        return None
 
     async def situation(self, allowed: tuple[str, ...]) -> Situation:
         """What a choice among `allowed` depends on. Raises PlatformDown, Temporary or Refused while there is no status.
@@ -114,3 +130,9 @@ class Farm:
     def leave_alone(self, cluster: str) -> None:
         """It refused: others first, for a while."""
         self._resting[cluster] = self._clock.monotonic() + REST
+
+
+def _astray(fault: Refused) -> str | None:
+    """What to tell where the status call, which names nothing that could be missing, is not known; None where it was
+    refused for another reason."""
+    return _ASTRAY.format(fault.http_status) if fault.http_status in UNKNOWN_CALL else None

@@ -168,13 +168,18 @@ class Submit:
             bound.warning("task_of_cancelled_job", reason="the platform may render it and bill it all the same")
 
     async def _refused(self, case: Errand, fault: Refused) -> None:
-        if fault.http_status in UNKNOWN_CALL and await self._farm.is_astray():
-            astray = f"the platform knows none of its own calls (HTTP {fault.http_status}): is platform.base_url right?"
-            await self._back(case, astray)
-            await self._troubles.tell("platform", PLATFORM, astray)
-            return
-        self._faults.end()
         sentence = f"the platform refused it: {shown(fault.message)}"
+        if fault.http_status in UNKNOWN_CALL:
+            # Before the question, which may take long: no end of the daemon meanwhile makes the answer unknown.
+            at = self._clock.text()
+            await self._ledger.write(
+                lambda c: moves.end_submission(c, case.number, at, Outcome.REFUSED, sentence), point="not_accepted"
+            )
+            if (astray := await self._farm.astray()) is not None:
+                await self._back(case, astray)
+                await self._troubles.tell("platform", PLATFORM, astray)
+                return
+        self._faults.end()
         # Once: what is refused again with a new upload is not the old one's fault.
         last = case.job.submissions[-case.route.attempts :]
         uploaded_again = any(s.detail.endswith(_UPLOADED_AGAIN) for s in last)

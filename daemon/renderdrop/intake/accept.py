@@ -55,11 +55,11 @@ class Decided:
 
 class Accept:
     """Decides the groups of one inbox. `leases` where a writer can be recognised; `ticket_wait` in seconds; `waits`:
-    since when (monotonic) each job waits for partners."""
+    since when each job waits for partners, on the wall clock as the ledger has it and on the monotonic one."""
 
     def __init__(
         self, route: Route, ledger: Ledger, clock: Clock, disk: Disk, gather: Gather, leases: bool, ticket_wait: float,
-        waits: dict[str, float],
+        waits: dict[str, tuple[str, float]],
     ) -> None:  # fmt: skip
         self._route = route
         self._ledger = ledger
@@ -225,13 +225,16 @@ class Accept:
 
     def _await(self, group: Group, became: Adopted, at: str) -> None:
         """Partners are waited for. How long an earlier run of the daemon has waited, only the wall clock can tell, and
-        it is asked once; from then on, and for a job that was made just now (`at`), the monotonic one counts."""
+        it is asked once; from then on, and for a job that was made just now (`at`), the monotonic one counts. A job
+        that is tried again waits anew."""
         job_id, timeout = became.jobs[0], self._route.bundle_timeout
-        if job_id not in self._waits:
+        since, began = self._waits.get(job_id, ("", 0.0))
+        if since != became.since:
             made_now = became.since == at
             waited = 0.0 if made_now else (self._clock.now() - datetime.fromisoformat(became.since)).total_seconds()
-            self._waits[job_id] = self._clock.monotonic() - max(waited, 0.0)  # a clock set back: no time has passed
-        group.deadline = self._waits[job_id] + timeout if timeout else None
+            began = self._clock.monotonic() - max(waited, 0.0)  # a clock set back: no time has passed
+            self._waits[job_id] = (became.since, began)
+        group.deadline = began + timeout if timeout else None
         self._gather.again(group, group.deadline, rests=True)
 
     def _new_ids(self, number: int) -> Iterator[str]:

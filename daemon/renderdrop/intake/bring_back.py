@@ -16,6 +16,7 @@ from renderdrop.intake.refuse import refusal
 from renderdrop.intake.untell import take_chain_notice, take_notices, tellers
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.store import Ledger
+from renderdrop.model.errors import NoPlace
 from renderdrop.model.job import Job, Place, Role, Source
 from renderdrop.model.lifecycle import State
 from renderdrop.model.names import cut, fold, numbered
@@ -43,7 +44,12 @@ async def bring_back(
         # Asked anew: another job of the same files may have brought them back just now.
         job = await ledger.read(partial(queries.job, job_id=job_id))
         if job is not None and job.state is State.QUEUED:
-            await _Return(route, routes, ledger, clock, disks, job).run()
+            back = _Return(route, routes, ledger, clock, disks, job)
+            try:
+                await back.run()
+            except NoPlace as fault:
+                # The share is well: the others' files can come back.
+                await back.leave(State.FAILED, f"{fault.sentence}; then `retry` brings its source back", [])
     return len(ids)
 
 
@@ -78,18 +84,18 @@ class _Return:
             for source in self._away:
                 reason = refusal(self._route, source.path, "file")
                 if source.role is not Role.TICKET and reason is not None:
-                    await self._leave(State.FAILED, reason, [])
+                    await self.leave(State.FAILED, reason, [])
                     return False
         gone = await self._disk(self._gone)
         if gone and not job.paid:
-            await self._leave(State.CANCELLED, _NOT_THERE, gone)
+            await self.leave(State.CANCELLED, _NOT_THERE, gone)
             return False
         await self._number()
         like = await self._disk(Like.of, self._route.inbox)
         for source in self._away:
             outcome, source = await self._move(source, like)
             if outcome != "moved" and not job.paid:
-                await self._leave(State.CANCELLED, _NOT_THERE, [source])
+                await self.leave(State.CANCELLED, _NOT_THERE, [source])
                 return False
             came = partial(_came, job=job, source=source, outcome=outcome)
             await self._ledger.write(came, point="brought_back")
@@ -138,7 +144,8 @@ class _Return:
         away = {s.path: look(self._roots[s.place], [s.stored or s.path])[s.stored or s.path] for s in self._away}
         arrived = any(there.get(path) is not None and stored is None for path, stored in away.items())
         if job.in_folder and not arrived:
-            return bool(names_in(inbox, bundle or ""))
+            # What is no folder has its name just as well.
+            return look(inbox, [bundle or ""])[bundle or ""] is not None or bool(names_in(inbox, bundle or ""))
         return any(entry is not None for entry in there.values()) and not arrived
 
     async def _rename(self, names: Mapping[str, str], bundle: str | None) -> None:
@@ -166,8 +173,8 @@ class _Return:
                 source = replace(source, path=numbered(first, n))
         return "gone", source
 
-    async def _leave(self, end: State, reason: str, gone: Sequence[Source]) -> None:
-        """The job ends again at once. What came back already is filed like any failed job's."""
+    async def leave(self, end: State, reason: str, gone: Sequence[Source]) -> None:
+        """End the job again at once. What came back already is filed like any failed job's."""
         job, at = self._job, self._clock.text()
 
         def give_up(c: Connection) -> None:
@@ -185,8 +192,9 @@ def _came(c: Connection, job: Job, source: Source, outcome: Archived) -> None:
     if outcome == "moved":
         moves.relocate(c, job, source, place=Place.INBOX, stored=None)
     else:
-        # Its result only has to be fetched, and for that nobody needs the source.
-        moves.record_source(c, job.id, source.path, place=Place.GONE, filed=True)
+        # Its result only has to be fetched, and for that nobody needs the source. It is not filed before the notices
+        # that tell of it are gone too.
+        moves.record_source(c, job.id, source.path, place=Place.GONE)
 
 
 def _said_nothing(c: Connection, job: Job) -> None:

@@ -44,11 +44,12 @@ T = TypeVar("T")
 
 class Inbox:
     """The sightings of one route. `settle` and `ticket_wait` in seconds; `leases` where a writer can be recognised;
-    `routes` are all routes by name; `waits`: since when jobs wait for partners, monotonic, kept from here on."""
+    `routes` are all routes by name; `waits`: since when (wall, monotonic) jobs wait for partners, kept from here on."""
 
     def __init__(
         self, route: Route, ledger: Ledger, clock: Clock, disks: Disks, ignore: Ignore, settle: float, leases: bool,
-        ticket_wait: float = 0.0, routes: Mapping[str, Route] | None = None, waits: dict[str, float] | None = None,
+        ticket_wait: float = 0.0, routes: Mapping[str, Route] | None = None,
+        waits: dict[str, tuple[str, float]] | None = None,
     ) -> None:  # fmt: skip
         self.route = route
         self.ignore = ignore

@@ -105,14 +105,14 @@ class Intake:
         self._watcher = Watcher()
         self._looked = asyncio.Event()
         self._stations: dict[str, _Station] = {}
-        self._waits: dict[str, float] = {}
-        """Since when (monotonic) jobs wait for partners; it outlives the inboxes when settings are read again."""
+        self._waits: dict[str, tuple[str, float]] = {}
+        """Since when (wall, monotonic) jobs wait for partners; it outlives the inboxes when settings are read again."""
         self.stopped = False
 
     def set_routes(self, routes: tuple[Route, ...], ignore: Ignore, pace: Pace) -> None:
         """Begin with these routes, or go on with them after the settings were read again."""
-        for station in self._stations.values():
-            self._watcher.drop(station.inbox.route.inbox)
+        for inbox in {s.folders.inbox for s in self._stations.values()} - {route.inbox for route in routes}:
+            self._watcher.drop(inbox)
         by_name = {route.name: route for route in routes}
         self._stations = {name: self._station(route, by_name, ignore, pace) for name, route in by_name.items()}
 

@@ -20,13 +20,12 @@ from renderdrop.model.job import Role
 from renderdrop.model.names import NOTICE_JSON, NOTICE_TXT, fold, shown
 from renderdrop.model.notice import told_by
 from renderdrop.model.route import Route
-from renderdrop.model.sidecar import belongs_to, notice_of
+from renderdrop.model.sidecar import LARGEST, belongs_to, notice_of
 from renderdrop.model.wishes import BATCH, TEXT, TICKET, Wishes
 from renderdrop.share.scan import Entry, look
 from renderdrop.share.source import open_source
 
 STILL_WRITTEN: Final = "a program still has it open for writing"
-_LARGEST_SIDECAR: Final = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -58,11 +57,11 @@ def own_files(root: Path, sightings: Iterable[Sighting]) -> dict[str, tuple[Own,
     found = {}
     for s in sightings:
         name = fold(s.path)
-        if s.kind != "file" or not name.endswith((".json", NOTICE_TXT)) or s.size > _LARGEST_SIDECAR:
+        if s.kind != "file" or not name.endswith((".json", NOTICE_TXT)) or s.size > LARGEST:
             continue
         try:
             with open_source(root, s.path) as source:
-                data = source.read(0, _LARGEST_SIDECAR)
+                data = source.read(0, LARGEST)
         except (SourceGone, SourceChanged, NotTakeable):
             continue  # whatever it is, it is looked at like any other
         if name.endswith(NOTICE_TXT):

@@ -5,52 +5,28 @@ Owns only what this program wrote itself, proved by what is in it and never by i
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
 import structlog
 
-from renderdrop.model import sidecar
-from renderdrop.model.errors import NotTakeable, ShareOffline, SourceChanged, SourceGone
-from renderdrop.model.names import NOTICE_TXT, notices, shown
-from renderdrop.model.notice import told_by
+from renderdrop.model.errors import ShareOffline
+from renderdrop.model.names import notices, shown
 from renderdrop.model.route import Route, end_of_chain
 from renderdrop.runtime.disk import Disks
-from renderdrop.share.publish import remove, remove_own
-from renderdrop.share.source import open_source
+from renderdrop.share.told import take_told, told
 
 log = structlog.get_logger()
 
 
-_LARGEST: Final = 4 * 2**20
-"""Bytes of a notice: one of a folder bundle lists every file."""
+def tellers(route: Route, name: str) -> set[str]:
+    """The jobs that the two notices named after `name` tell of. Blocks. Raises ShareOffline."""
+    return {found.job_id for notice in notices(name) if (found := told(route.failed, notice)) is not None}
 
 
-def tellers(route: Route, told: str) -> set[str]:
-    """The jobs that the two notices named after `told` tell of. Blocks. Raises ShareOffline."""
-    return {job_id for _, job_id, _, _ in _notices(route, told)}
-
-
-def take_notices(route: Route, told: str, job_ids: Collection[str]) -> None:
-    """Remove the two notices named after `told` that tell of one of these jobs; anything else of such a name stays.
+def take_notices(route: Route, name: str, job_ids: Collection[str]) -> None:
+    """Remove the two notices named after `name` that tell of one of these jobs; anything else of such a name stays.
     Blocks. Raises ShareOffline."""
-    for notice, job_id, size, mtime_ns in _notices(route, told):
-        if job_id in job_ids:
-            remove(route.failed, notice, size, mtime_ns)
-
-
-def _notices(route: Route, told: str) -> list[tuple[str, str, int, int]]:
-    """Path, job, size and mtime of what this program wrote there."""
-    found = []
-    for notice in notices(told):
-        try:
-            with open_source(route.failed, notice) as file:
-                data = file.read(0, _LARGEST)
-        except (SourceGone, SourceChanged, NotTakeable):
-            continue
-        job_id = (told_by if notice.endswith(NOTICE_TXT) else sidecar.notice_of)(data)
-        if job_id is not None:
-            found.append((notice, job_id, file.size, file.mtime_ns))
-    return found
+    for notice in notices(name):
+        take_told(route.failed, notice, job_ids)
 
 
 async def take_chain_notice(
@@ -61,16 +37,6 @@ async def take_chain_notice(
     if end is route:
         return
     try:
-        await disks.of(end)(_take_if_ours, end, f"{folder}/{base}.json" if folder else f"{base}.json", job_id)
+        await disks.of(end)(take_told, end.outbox, f"{folder}/{base}.json" if folder else f"{base}.json", {job_id})
     except ShareOffline as fault:
         log.info("notices_left", route=route.name, reason=shown(fault.sentence))
-
-
-def _take_if_ours(end: Route, path: str, job_id: str) -> None:
-    try:
-        with open_source(end.outbox, path) as file:
-            ours = sidecar.belongs_to(file.read(0, 2**20)) == job_id
-        if ours:
-            remove_own(end.outbox, path)
-    except (SourceGone, SourceChanged, NotTakeable):
-        pass

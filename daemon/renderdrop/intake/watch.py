@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ from watchdog.events import (
 )
 from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.inotify import InotifyObserver
+
+from renderdrop.share.signs import sign_of_life
 
 log = structlog.get_logger()
 
@@ -56,7 +58,8 @@ class Watcher:
         self._one_at_a_time = threading.RLock()
 
     def keep(self, inbox: Path, hint: Hint) -> None:
-        """Watch an inbox, or make sure that it still is watched. Raises OSError where inotify refuses (its limits)."""
+        """Watch an inbox, or make sure that it still is watched, with `hint` in the place of an earlier one. Whoever
+        takes over in that way sweeps afterwards. Raises OSError where inotify refuses (its limits)."""
         if not self._one_at_a_time.acquire(timeout=_TURN):
             raise OSError(errno.EBUSY, "another inbox does not answer while its watch is set up")
         try:
@@ -65,14 +68,14 @@ class Watcher:
             self._one_at_a_time.release()
 
     def drop(self, inbox: Path) -> None:
-        """Watch an inbox no longer; unknown ones are fine."""
-        if self._one_at_a_time.acquire(timeout=_TURN):
-            try:
-                self._drop(inbox)
-            finally:
-                self._one_at_a_time.release()
+        """Hint at an inbox no longer; unknown ones are fine. Never waits: what the kernel still watches of it is taken
+        down when another inbox is kept."""
+        self._hints.pop(inbox, None)
 
     def _keep(self, inbox: Path, hint: Hint) -> None:
+        self._hints[inbox] = hint
+        for dropped in [watched for watched in self._watches if watched not in self._hints]:
+            self._unwatch(dropped)
         root = Path(os.path.realpath(inbox))
         stat = os.stat(root)
         identity = (stat.st_dev, stat.st_ino)
@@ -81,17 +84,19 @@ class Watcher:
             if watched == identity and self._is_alive(watch):
                 return
             log.info("watch_renewed", path=str(inbox))
-            self._drop(inbox)
+            self._unwatch(inbox)
         if self._observer is None or not self._observer.is_alive():
             self._start()
         assert self._observer is not None
-        self._hints[inbox] = hint
-        watch = self._observer.schedule(_Handler(root, hint), str(root), recursive=True, event_filter=_WANTED)
+        for _ in os.walk(root):
+            # The observer walks through it without a word; after this it does so in no time.
+            sign_of_life()
+        handler = _Handler(inbox, self._hints)
+        watch = self._observer.schedule(handler, str(root), recursive=True, event_filter=_WANTED)
         self._watches[inbox] = (watch, identity)
         hint(None)  # what came between the last sweep and this watch was seen by neither
 
-    def _drop(self, inbox: Path) -> None:
-        self._hints.pop(inbox, None)
+    def _unwatch(self, inbox: Path) -> None:
         watch, _ = self._watches.pop(inbox, (None, None))
         if watch is not None and self._observer is not None:
             try:
@@ -151,12 +156,16 @@ class _OverflowHandler(logging.Handler):
 
 
 class _Handler(FileSystemEventHandler):
-    """Turns events into hints, as fast as it can: while it works, the kernel's queue fills."""
+    """Turns events into hints, as fast as it can: while it works, the kernel's queue fills. `hints` are looked into
+    each time: who is told changes when settings are read again."""
 
-    def __init__(self, root: Path, hint: Hint) -> None:
-        self._hint = hint
+    def __init__(self, inbox: Path, hints: Mapping[Path, Hint]) -> None:
+        self._inbox = inbox
+        self._hints = hints
 
     def on_any_event(self, event: FileSystemEvent) -> None:
+        if (hint := self._hints.get(self._inbox)) is None:
+            return
         path = event.dest_path if isinstance(event, (FileMovedEvent, DirMovedEvent)) else event.src_path
         # A new folder may hold files that came before its watch: only a sweep finds them.
-        self._hint(None if event.is_directory else os.fsdecode(path))
+        hint(None if event.is_directory else os.fsdecode(path))

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from renderdrop.ledger.look import BUSY_SECONDS, look, unreadable
+from renderdrop.ledger.room import Room
 from renderdrop.model.errors import LedgerBroken
 
 HEAD: Final = "0003"
@@ -69,14 +70,22 @@ def prepare(path: Path, network_fs: Callable[[Path], str | None] = lambda _: Non
             f"the ledger {path} would lie on a network file system ({kind}), where SQLite's locks cannot be "
             "trusted; set daemon.state_dir to a local disk"
         )
-    found = check(path)
+    room = Room(path.parent)
+    if room.has_less_than():
+        room.give_up()  # for this it was kept back
     try:
+        found = check(path)
         if path.exists():
             _bring_to_head(path, found)
         else:
             _make(path)
-    except (DatabaseError, OSError) as error:
-        raise unreadable(path, error) from error
+    except (DatabaseError, OSError, LedgerBroken) as error:
+        if room.has_less_than():
+            raise LedgerBroken(
+                f"the disk of the state folder {path.parent} is full. Nothing was changed, nothing is taken, nothing "
+                "submitted; free some space and start renderdrop again"
+            ) from error
+        raise error if isinstance(error, LedgerBroken) else unreadable(path, error) from error
 
 
 def check(path: Path) -> str | None:
@@ -103,6 +112,9 @@ def _make(path: Path) -> None:
     new = path.with_name(f"{path.name}.new")
     for end in ("", "-journal", "-wal", "-shm"):
         Path(f"{new}{end}").unlink(missing_ok=True)
+    # Its owner's alone, wherever the state directory is: names of files and parameters are nobody else's business. What
+    # SQLite makes beside it takes the same bits.
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     _bring_to_head(new, None)
     if Path(f"{new}-wal").exists() or look(new) != HEAD:
         raise unreadable(path, "it could not be written whole")
@@ -112,6 +124,13 @@ def _make(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_back(conn: Connection) -> None:
+    """Bring what is in the journal to where it belongs, outside of any transaction: then its place can be used again.
+
+    Raises sqlite3.Error, as it is."""
+    conn.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def is_damage(error: DatabaseError) -> bool:

@@ -9,7 +9,7 @@ by whoever comes to mend it.
 import os
 import sqlite3
 import struct
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -39,24 +39,43 @@ def look(path: Path, *, thorough: bool = False) -> str | None:
     Raises LedgerBroken, with the way out, for what is damaged, cut off, or no ledger.
     """
     journal = Path(f"{path}-wal")
+    begun = _has_begun(journal)
+    try:
+        return _look(path, journal, thorough)
+    except (sqlite3.Error, OSError, LedgerBroken) as error:
+        if begun != _has_begun(journal):
+            return look(path, thorough=thorough)  # a daemon has begun or ended meanwhile: it was not all of one moment
+        raise error if isinstance(error, LedgerBroken) else unreadable(path, error) from error
+
+
+def _look(path: Path, journal: Path, thorough: bool) -> str | None:
+    """Raises sqlite3.Error and OSError as they are."""
     left = journal.stat().st_size if journal.exists() else 0
     _refuse_cut_off(path, left)
     if not path.exists():
         return None
+    if left:
+        _refuse_garbage(path, journal)
+    # Without a journal all there is stands in the file, and nothing is made beside it.
+    how = "mode=ro" if left else "mode=ro&immutable=1"
+    # The index is let go after the connection, whose locks end with it.
+    with (
+        ExitStack() as index,
+        closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", BUSY_SECONDS, uri=True)) as conn,
+    ):
+        found = _revision(conn, path)
+        if left and path not in in_use:
+            _refuse_hole(path, journal, index)
+        if thorough:
+            _refuse_damage(conn, path)
+        return found
+
+
+def _has_begun(journal: Path) -> bool:
     try:
-        if left:
-            _refuse_garbage(path, journal)
-        # Without a journal all there is stands in the file, and nothing is made beside it.
-        how = "mode=ro" if left else "mode=ro&immutable=1"
-        with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", BUSY_SECONDS, uri=True)) as conn:
-            found = _revision(conn, path)
-            if left and path not in in_use:
-                _refuse_hole(path, journal)
-            if thorough:
-                _refuse_damage(conn, path)
-            return found
-    except (sqlite3.Error, OSError) as error:
-        raise unreadable(path, error) from error
+        return journal.stat().st_size > 0
+    except OSError:
+        return False  # what cannot be asked is told by the look itself
 
 
 def unreadable(path: Path, error: Exception | str) -> LedgerBroken:
@@ -117,12 +136,12 @@ def _refuse_damage(conn: sqlite3.Connection, path: Path) -> None:
         raise unreadable(path, "it is damaged: " + " ".join(str(first).split()))
 
 
-def _refuse_hole(path: Path, journal: Path) -> None:
+def _refuse_hole(path: Path, journal: Path, opened: ExitStack) -> None:
     """Where a page in the journal is damaged, SQLite ends there, and what was committed after it is forgotten. A power
     cut may tear the last commit, which nobody was told of; two commits behind the end were whole once."""
     log = journal.read_bytes()  # first: a daemon that is writing now has told the index before the next look
-    with Path(f"{path}-shm").open("rb") as file:
-        index, again = file.read(_INDEX), file.read(_INDEX)
+    file = opened.enter_context(Path(f"{path}-shm").open("rb"))  # noqa: SIM115  the caller's stack closes it
+    index, again = file.read(_INDEX), file.read(_INDEX)
     salt = log[16:24]
     if len(log) <= _HEADER or index != again or index[32:40] != salt:
         return

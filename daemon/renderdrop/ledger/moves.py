@@ -48,6 +48,11 @@ def change(conn: Connection, job_id: str, state: State, at: str, **changes: Any)
     return conn.execute(guarded).rowcount == 1
 
 
+def is_in(conn: Connection, job_id: str, state: State) -> bool:
+    """Whether a job is still in that state: what hangs on it is then written in the same transaction."""
+    return conn.execute(select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.state == state)).first() is not None
+
+
 def begin_submission(
     conn: Connection, job_id: str, at: str, *, cluster: str, note: str, workflow_id: str, version_id: str | None,
     params: Mapping[str, Any], priority: int,

@@ -19,9 +19,19 @@ LAST_BYTE: Final[Point] = "complete"
 """The commit in the middle of a request. It cannot wait: the platform would hang up on a request that is not whole."""
 AGAIN: Final = 1.0
 """Seconds between two looks whether there is room."""
+TOLD_AGAIN: Final[frozenset[Point | None]] = frozenset({"trouble", "trouble_over", "start", "recovered"})
+"""Commits of which nothing is lost when they cannot be made: the next start finds out for itself."""
+_SOON: Final = 60.0
+"""Seconds within which a disk that had room again must not be full again, or more room is waited for."""
+_MOST: Final = 2**27
+_SHARE: Final = 8
+"""Bytes of room that are waited for at most, which is more than any one step of a job writes, but never more than one
+part in so many of the whole disk."""
 _RESERVE: Final = 2**20
 """Bytes. A step of a job costs some 20 KiB of journal until it is written back and its place is used again: enough for
 every step of dozens of jobs."""
+_LITTLE: Final = 2**17
+"""Bytes: opening a ledger takes the shared index of its journal (32 KiB) and a few pages."""
 _FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 """What SQLite says where a file, or the shared index of its journal, cannot grow."""
 
@@ -33,37 +43,58 @@ class Room:
         self.full = False
         self._reserve = folder / "ledger.reserve"
         self._looked = 0.0
+        self._wanted = 2 * _RESERVE
+        self._back_at = float("-inf")
 
     def keep_back(self) -> bool:
-        """Lay the reserve aside; whether it is there now."""
+        """Lay the reserve aside, where that leaves as much again; whether it is there now."""
         try:
+            if self._reserve.exists() and self._reserve.stat().st_blocks * 512 >= _RESERVE:
+                return True
+            if self.has_less_than(2 * _RESERVE):
+                return False
             fd = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(fd, 0, _RESERVE)
             finally:
                 os.close(fd)
         except OSError:
-            self._drop()
+            self.give_up()
             return False
         return True
 
     def run_out(self) -> None:
         """The disk is full: the reserve is given up."""
-        self.full = True
         self._looked = time.monotonic()
-        self._drop()
+        if not self.full:
+            # Twice the reserve at first: with less it would be full again at once.
+            again = self._looked - self._back_at < _SOON
+            self._wanted = min(4 * self._wanted, _MOST) if again else 2 * _RESERVE
+        self.full = True
+        self.give_up()
 
     def is_back(self) -> bool:
         """Whether there is room again, and the reserve with it; a look every AGAIN seconds at most."""
         if time.monotonic() - self._looked < AGAIN:
             return False
         self._looked = time.monotonic()
-        now = os.statvfs(self._reserve.parent)
-        # Twice the reserve: it would be full again at once.
-        self.full = now.f_bavail * now.f_frsize < 2 * _RESERVE or not self.keep_back()
+        self.full = self.has_less_than(self._wanted, _SHARE) or not self.keep_back()
+        if not self.full:
+            self._back_at = self._looked
         return not self.full
 
-    def _drop(self) -> None:
+    def has_less_than(self, size: int = _LITTLE, share: int = 1) -> bool:
+        """Whether so many bytes are not free any more, or, of a small disk, one part in `share` and twice the reserve;
+        without a size, so little that no ledger can be opened."""
+        try:
+            now = os.statvfs(self._reserve.parent)
+        except OSError:
+            return False  # what it cannot say, the next write does
+        enough = min(size, max(2 * _RESERVE, now.f_blocks * now.f_frsize // share))
+        return now.f_bavail * now.f_frsize < enough
+
+    def give_up(self) -> None:
+        """Let the reserve go."""
         try:
             self._reserve.unlink(missing_ok=True)
         except OSError:

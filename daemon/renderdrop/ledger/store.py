@@ -10,6 +10,7 @@ A full disk is no reason to end: deeds wait, in their order, until there is room
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from renderdrop.ledger import engine
 from renderdrop.ledger.failpoints import Failpoint, Point, die
 from renderdrop.ledger.look import in_use, unreadable
-from renderdrop.ledger.room import AGAIN, LAST_BYTE, NEW_WORK, Room, is_full
+from renderdrop.ledger.room import AGAIN, LAST_BYTE, NEW_WORK, TOLD_AGAIN, Room, is_full
 from renderdrop.model.errors import LedgerBroken, LedgerFull
 
 T = TypeVar("T")
@@ -125,28 +126,35 @@ class Ledger:
         writer = engine.open_engine(self.path, write=True)
         conn: Connection | None = None
         waiting: list[_Errand] = []
+        now: list[_Errand] = []
         self._room.keep_back()
         try:
             while (batch := self._take(waiting)) is not None:
-                if not (now := self._ripe(batch, waiting)):
-                    continue
-                try:
-                    if conn is None:
-                        conn = writer.connect()
-                    self._commit(conn, now)
-                except DatabaseError as error:
-                    if conn is not None and is_full(error):
-                        # What SQLite has undone by itself, and SQLAlchemy not, ends with the connection.
-                        conn.invalidate()
-                        conn.close()
-                        conn = None
-                        self._run_out(writer)
-                        waiting[:0] = [errand for errand in now if not self._refused(errand)]
-                    else:
-                        self._break(unreadable(self.path, error), now)
+                for now in self._transactions(self._ripe(batch, waiting)):
+                    try:
+                        if conn is None:
+                            conn = writer.connect()
+                        self._commit(conn, now)
+                    except DatabaseError as error:
+                        if conn is not None and is_full(error):
+                            # What SQLite has undone by itself, and SQLAlchemy not, ends with the connection.
+                            conn.invalidate()
+                            conn.close()
+                            conn = None
+                            self._run_out(writer)
+                            waiting += [errand for errand in now if not self._refused(errand)]
+                        else:
+                            self._break(unreadable(self.path, error), now)
+                    now = []
             for errand in waiting:
-                self.unwritten += errand.point not in NEW_WORK
+                self.unwritten += errand.point not in NEW_WORK | TOLD_AGAIN
                 errand.tell(None, LedgerBroken("the ledger's disk is full and the daemon is ending"))
+        except Exception as error:
+            # Foreseen by nobody. A ledger that answers no more must not look like one that is slow.
+            broken = LedgerBroken(f"an error of the daemon itself ({type(error).__name__})")
+            self._break(broken, [*now, *waiting])
+            self._tell_rest(broken)
+            raise
         finally:
             if conn is not None:
                 conn.close()
@@ -164,6 +172,23 @@ class Ledger:
         waiting[:] = [errand for errand in waiting if errand.point in NEW_WORK]
         return now
 
+    def _transactions(self, ripe: list[_Errand]) -> list[list[_Errand]]:
+        """All in one; on a full disk each by itself, the ids of accepted tasks first: one that is too large for what is
+        left must not keep the others from being written down."""
+        if self._room.full:
+            return [[errand] for errand in sorted(ripe, key=lambda errand: errand.point != "accepted")]
+        return [ripe] if ripe else []
+
+    def _tell_rest(self, broken: LedgerBroken) -> None:
+        """Whoever asked and was not heard any more."""
+        while True:
+            try:
+                errand = self._errands.get_nowait()
+            except queue.Empty:
+                return
+            if errand is not None:
+                errand.tell(None, broken)
+
     @staticmethod
     def _refused(errand: _Errand) -> bool:
         """Whether a deed cannot wait for room, and has been told so."""
@@ -180,9 +205,8 @@ class Ledger:
         self._on_full(True)
         try:
             with writer.connect() as conn:
-                # What is in the journal to where it belongs: then its place can be used again.
-                conn.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except DatabaseError:
+                engine.write_back(conn)
+        except (DatabaseError, sqlite3.Error):
             pass  # no room for that either
 
     def _take(self, waiting: list[_Errand]) -> list[_Errand] | None:

@@ -37,15 +37,15 @@ _CLASS_OF: Final = {".mxf": "video"}
 
 ACTIVE: Final = frozenset(
     {
-        "ade", "adp", "apk", "app", "appimage", "application", "asp", "aspx", "bas", "bat", "cer", "chm", "cmd", "cnt",
-        "com", "command", "cpl", "crt", "csh", "deb", "der", "desktop", "diagcab", "dll", "dmg", "docm", "dotm",
+        "ade", "adp", "apk", "app", "appimage", "application", "asp", "aspx", "bas", "bash", "bat", "cer", "chm", "cmd",
+        "cnt", "com", "command", "cpl", "crt", "csh", "deb", "der", "desktop", "diagcab", "dll", "dmg", "docm", "dotm",
         "elf", "exe", "fileloc", "fxp", "gadget", "grp", "hlp", "hpj", "hta", "htc", "htm", "html", "img", "inetloc",
-        "inf", "ini", "ins", "iqy", "iso", "isp", "its", "jar", "jnlp", "js", "jse", "ksh", "lnk", "mad", "maf",
-        "mam", "maq", "mar", "mas", "mau", "mav", "maw", "mcf", "mda", "mdb", "mde", "mdt", "mdw", "mdz", "mht",
-        "mhtml", "msc", "msh", "msi", "msix", "msp", "mst", "msu", "ocx", "osd", "pcd", "php", "pif", "pkg", "pl",
-        "plg", "potm", "ppam", "ppsm", "pptm", "prg", "printerexport", "ps1", "psc1", "psd1", "psm1", "pst", "py",
-        "pyc", "pyo", "pyw", "pyz", "reg", "rpm", "run", "scf", "scpt", "scr", "sct", "sh", "shb", "shs", "shtml",
-        "sldm", "slk", "sys", "terminal", "theme", "tmp", "udl", "url", "vb", "vbe", "vbp", "vbs", "vhd", "vhdx",
+        "inf", "ini", "ins", "iqy", "iso", "isp", "its", "jar", "jnlp", "js", "jse", "ksh", "lnk", "mad", "maf", "mam",
+        "maq", "mar", "mas", "mau", "mav", "maw", "mcf", "mda", "mdb", "mde", "mdt", "mdw", "mdz", "mht", "mhtml",
+        "msc", "msh", "msi", "msix", "msp", "mst", "msu", "ocx", "osd", "pcd", "php", "pif", "pkg", "pl", "plg", "potm",
+        "ppam", "ppsm", "pptm", "prg", "printerexport", "ps1", "ps1xml", "psc1", "psd1", "psm1", "pst", "py", "pyc",
+        "pyo", "pyw", "pyz", "reg", "rpm", "run", "scf", "scpt", "scr", "sct", "search-ms", "sh", "shb", "shs", "shtml",
+        "sldm", "slk", "swf", "sys", "terminal", "theme", "tmp", "udl", "url", "vb", "vbe", "vbp", "vbs", "vhd", "vhdx",
         "vsw", "webloc", "website", "workflow", "ws", "wsc", "wsf", "wsh", "xbap", "xht", "xhtml", "xlam", "xll",
         "xlsm", "xltm", "xnk", "xsl", "xslt",
     }

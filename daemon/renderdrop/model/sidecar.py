@@ -16,6 +16,9 @@ from renderdrop.model.route import Model
 from renderdrop.model.wishes import ROUTE
 
 SCHEMA: Final = "renderdrop/sidecar/1"
+LARGEST: Final = 4 * 2**20
+"""Bytes of a sidecar that is looked at; one of a folder bundle lists thousands of files. What is longer counts as
+somebody's: to read it would hold up the rest of the program, and whoever may drop a file chooses how long it is."""
 
 
 class _Part(BaseModel):

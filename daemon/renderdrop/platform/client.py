@@ -52,6 +52,8 @@ CALLS: Final = 8
 TRANSFERS: Final = 64
 """Slots for uploads and for downloads; how many of them are used is the stages' business."""
 
+_SHORT: Final = 2**16
+"""Bytes of an answer that costs nobody any time worth speaking of, whatever is in it."""
 _CAUSE: Final = 200
 """Characters of a library's words about a broken connection; they may quote the server."""
 _NO_ADDRESS: Final = "the platform leads to an address that cannot be fetched"
@@ -255,8 +257,7 @@ class Client:
             async with moving:
                 response = await client.send(request, stream=True)
                 try:
-                    body = self._mask.body(await _capped(response, cap, moved))
-                    return Answer(response.status_code, dict(self._masked(response.headers)), body)
+                    body = await _capped(response, cap, moved)
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -265,6 +266,11 @@ class Client:
             raise self._fault(error) from None
         except httpx.InvalidURL:  # httpx reads the address of a redirect that it does not follow
             raise Nonsense(_NO_ADDRESS) from None
+        return Answer(response.status_code, dict(self._masked(response.headers)), await self._struck(body))
+
+    async def _struck(self, body: bytes) -> bytes:
+        """Without the token. A long answer is searched beside the loop: it may take seconds, if it is made for that."""
+        return self._mask.body(body) if len(body) <= _SHORT else await asyncio.to_thread(self._mask.body, body)
 
     def _watched(self, url: httpx.URL) -> dict[str, Any]:
         return {} if origin(url) == self._origin else {"trace": self._gate.watch}

@@ -3,6 +3,8 @@
 Owns the rule of DESIGN 7 for addresses. Judged is the address that is connected to, not the text of a URL: names
 that resolve to loopback, numbers written oddly and redirects all end there. A platform in the world may only name
 hosts in the world; one in the operator's network, or behind a tunnel on this machine, may name its neighbours too.
+Addresses of the world can be near as well: this machine's own and, in IPv6, its link's are known once a connection
+is made, by the address that this machine has on it. Neighbours in public IPv4 or behind a router are not known.
 The link's own addresses (a cloud's metadata service among them) are for a platform that has one itself.
 """
 
@@ -14,6 +16,8 @@ from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from renderdrop.model.errors import Temporary, Undeliverable
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PATIENCE: Final = 10.0
 """Seconds for a name to be resolved: as long as for a connection."""
@@ -46,16 +50,34 @@ class _Stream(Protocol):
     async def aclose(self) -> None: ...
 
 
-def near(address: str) -> Near:
-    """Where an IP address is; addresses of IPv4 that travel inside IPv6 count as what they are. Raises ValueError."""
+def near(address: str, here: str | None = None) -> Near:
+    """Where an IP address is; addresses of IPv4 that travel inside IPv6 count as what they are. `here`: the address
+    that this machine has itself on the way there. Raises ValueError."""
+    found = _read(address)
+    where = _near(found)
+    if where is not Near.WORLD or here is None:
+        return where
+    own = _read(here)
+    if found == own:
+        return Near.MACHINE
+    is_beside = found.version == own.version == 6 and int(found) >> 64 == int(own) >> 64
+    return Near.NETWORK if is_beside else Near.WORLD
+
+
+def _read(address: str) -> _Address:
     found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if (inner := found.ipv4_mapped or found.sixtofour) is not None:
-            found = inner
-        elif found in _NAT64 or (found not in _OWN and int(found) < 2**32):
-            found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        elif found.is_site_local or found in _LOCAL_NAT64:
-            return Near.NETWORK
+    if isinstance(found, ipaddress.IPv4Address):
+        return found
+    if (inner := found.ipv4_mapped or found.sixtofour) is not None:
+        return inner
+    if found in _NAT64 or (found not in _OWN and int(found) < 2**32):
+        return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    return found
+
+
+def _near(found: _Address) -> Near:
+    if isinstance(found, ipaddress.IPv6Address) and (found.is_site_local or found in _LOCAL_NAT64):
+        return Near.NETWORK
     if found.is_link_local or found.is_multicast or found in _METADATA:
         return Near.LINK
     if found.is_loopback or found.is_unspecified or found in _THIS:
@@ -63,9 +85,9 @@ def near(address: str) -> Near:
     return Near.WORLD if found.is_global else Near.NETWORK
 
 
-def allowed(address: str, platform: Iterable[str]) -> bool:
-    """Whether an output may be fetched from this address, when the platform has those."""
-    there, ours = near(address), {near(one) for one in platform}
+def allowed(address: str, platform: Iterable[str], here: str | None = None) -> bool:
+    """Whether an output may be fetched from this address, when the platform has those and this machine is `here`."""
+    there, ours = near(address, here), {near(one, here) for one in platform}
     if there is Near.LINK:
         return Near.LINK in ours
     return there <= max(ours, default=Near.WORLD)
@@ -88,18 +110,18 @@ class Gate:
         elif event == "connection.connect_tcp.complete":
             # Not what the name meant a moment ago, but who answers: names can change between two looks.
             stream: _Stream = info["return_value"]
-            peer = stream.get_extra_info("server_addr")
-            if not peer or not await self._allows(str(peer[0])):
+            peer, own = stream.get_extra_info("server_addr"), stream.get_extra_info("client_addr")
+            if not peer or not own or not await self._allows(str(peer[0]), str(own[0])):
                 await stream.aclose()
                 raise Undeliverable(_REFUSED)
 
-    async def _allows(self, address: str) -> bool:
-        if near(address) is Near.WORLD:
+    async def _allows(self, address: str, here: str | None = None) -> bool:
+        if near(address, here) is Near.WORLD:
             return True
         ours = await _addresses(self._host, self._port)
         if not ours:
             raise Temporary("the platform's own address cannot be found out now, which decides what may be fetched")
-        return allowed(address, ours)
+        return allowed(address, ours, here)
 
 
 async def _addresses(host: str, port: int | None) -> list[str]:

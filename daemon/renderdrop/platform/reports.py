@@ -4,10 +4,12 @@ Owns the words that every kind of task is reported in (`Report`) and the reading
 graphs share (platform-api.md, sections 1 and 3). It must never decide what a report means for a job.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
+from renderdrop.model.errors import Refused
 from renderdrop.model.job import Level, Output, Remark
 from renderdrop.platform.answers import Nonsense, number
 from renderdrop.platform.data_uri import is_data_uri
@@ -22,6 +24,10 @@ LONGEST_URL: Final = 8_000
 LONGEST_NAME: Final = 200
 """Characters of a node's id or title."""
 MOST_STRANGE: Final = 20
+_GONE: Final = ("404", "410")
+_NO_SUCH: Final = re.compile(
+    r"\b(not found|no such|(not|doesn't) exists?|unknown task|has been deleted)\b|不存在|未找到|找不到|已删除", re.ASCII
+)
 
 Status = Literal["pending", "running", "success", "fail"]
 
@@ -36,6 +42,13 @@ class Report:
     outputs: tuple[Output, ...]
     remarks: tuple[Remark, ...]
     strange: tuple[str, ...]
+
+
+def names_no_task(refusal: Refused) -> bool:
+    """Whether the refusal of a poll says that there is no such task (any more): by its status, by its code, or in
+    words. Whatever else a platform may refuse with (it is busy, it is out of order) says nothing of the task."""
+    status = str(refusal.http_status) in _GONE or refusal.code in _GONE
+    return status or _NO_SUCH.search(refusal.message.casefold()) is not None
 
 
 def read_report(found: Any, base_url: str) -> Report:

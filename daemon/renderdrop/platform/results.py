@@ -90,9 +90,10 @@ class Transfer:
 
     async def _accept(self, response: httpx.Response, sink: Sink, now: datetime) -> None:
         if response.status_code == 416:
-            if response.headers.get("content-range", "").strip() == f"bytes */{sink.size}":
+            is_all = response.headers.get("content-range", "").strip() == f"bytes */{sink.size}"
+            if is_all and sink.size and self._total in (None, sink.size):
                 return  # all of it was here already: only its end had not been told
-            self._validator = None  # we hold more than there is: next time from the beginning
+            self._validator = None  # we hold more than there is, or less than there was: next time from the beginning
         _judge(response, now)
         length = _length(response)
         if response.status_code == 206:

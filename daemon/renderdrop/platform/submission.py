@@ -13,6 +13,8 @@ from renderdrop.model.errors import Busy, Refused, Temporary, Unknown
 from renderdrop.platform.answers import Answer, Nonsense, OwnError, Unsent
 from renderdrop.platform.client import Client
 
+PIECE: Final = 2**20
+"""Bytes that leave at once: the client's patience is for each piece, so that a large body has the time it needs."""
 LONGEST_ID: Final = 200
 """Characters of a task's id; a longer one is none."""
 
@@ -53,8 +55,9 @@ class JsonBody:
         return {"Content-Type": "application/json", "Content-Length": str(self.size)}
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The bytes, in order; to be iterated once."""
-        yield self._bytes[:-1]
+        """The bytes, in order, in pieces of PIECE at most; to be iterated once."""
+        for at in range(0, self.size - 1, PIECE):
+            yield self._bytes[at : min(at + PIECE, self.size - 1)]
         await self._before_last()
         self.complete = True
         yield self._bytes[-1:]
@@ -82,7 +85,7 @@ def task_id(found: Any) -> str:
     value = found.get("task_id") if isinstance(found, dict) else None
     if isinstance(value, bool) or not isinstance(value, (int, str)) or not str(value).strip():
         raise Nonsense("the platform accepted the task but named no task id")
-    found_id = str(value)
+    found_id = str(value).strip()  # a line's end behind it is no reason to pay twice
     if len(found_id) > LONGEST_ID or not found_id.isprintable():
         raise Nonsense("the platform accepted the task but named an id that cannot be one")
     return found_id

@@ -15,8 +15,8 @@ from renderdrop.runtime.tasks import Tasks
 
 
 class Hands:
-    """Up to `limit` jobs at once; `pulse` is nudged when one is put down. A job whose share is silent keeps no hand
-    busy: it only waits, and others need not."""
+    """Up to `limit` jobs at once; `pulse` is nudged when one is put down. A job that needs a share which is silent
+    keeps no hand busy: it only waits, and others need not."""
 
     def __init__(self, limit: int, tasks: Tasks, clock: Clock, name: str) -> None:
         self.limit = limit
@@ -26,7 +26,7 @@ class Hands:
         self._tasks = tasks
         self._clock = clock
         self._name = name
-        self._held: dict[str, Disk | None] = {}
+        self._held: dict[str, tuple[Disk, ...]] = {}
         self._rests: dict[str, float] = {}
         self._failures: dict[str, int] = {}
 
@@ -38,7 +38,7 @@ class Hands:
     @property
     def taken(self) -> int:
         """How many are being worked on."""
-        return sum(disk is None or not disk.silent for disk in self._held.values())
+        return sum(not any(disk.silent for disk in disks) for disks in self._held.values())
 
     def passed_over(self) -> set[str]:
         """Jobs that are in hand or at rest: not to be taken now."""
@@ -46,9 +46,9 @@ class Hands:
         self._rests = {job: until for job, until in self._rests.items() if until > now}
         return self._held.keys() | self._rests.keys()
 
-    def take(self, job_id: str, work: Coroutine[Any, Any, None], disk: Disk | None = None) -> None:
-        """Begin work on a job whose files are on `disk`. If it dies of something unforeseen, the job rests a while."""
-        self._held[job_id] = disk
+    def take(self, job_id: str, work: Coroutine[Any, Any, None], *disks: Disk) -> None:
+        """Begin work on a job that needs these shares. If it dies of something unforeseen, the job rests a while."""
+        self._held[job_id] = disks
 
         def put_down(error: BaseException | None) -> None:
             self._held.pop(job_id, None)

@@ -1,8 +1,8 @@
 """What a job that was being submitted when the power went has come to. Pure.
 
 The ledger says how far the request had got: before `complete` was committed the last byte had not left,
-so the platform cannot have accepted it; after it, nobody can tell. Every other state needs no decision:
-the stages simply find their jobs in the ledger and go on.
+so the platform cannot have accepted it; after it, nobody can tell, unless a refusal stands there already. Every
+other state needs no decision: the stages simply find their jobs in the ledger and go on.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ class Verdict:
 def after_crash(job: Job, on_unknown: OnUnknown) -> Verdict:
     """The verdict on a job found in `submitting` at start-up."""
     last = job.submissions[-1] if job.submissions else None
+    if last is not None and last.outcome is Outcome.REFUSED:
+        return Verdict(State.QUEUED, last.outcome, last.detail)
     if last is None or not last.complete:
         return Verdict(State.QUEUED, Outcome.NOT_SENT, NOT_SENT)
     return after_unknown(job.submissions[:-1], on_unknown, "the daemon ended before the platform's answer came")

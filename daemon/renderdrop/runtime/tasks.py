@@ -6,6 +6,7 @@ logged with its traceback, and whoever started the work is told so that the job 
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -53,3 +54,10 @@ class Tasks:
         if late:
             await asyncio.wait(late, timeout=1.0)
         return len(late)
+
+
+class Threads(ThreadPoolExecutor):
+    """Threads for whose end nobody waits: a server that does not answer must not hold up the daemon's."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,25 +23,32 @@ _PATIENCE: Final = 3.0
 _ASKED_AGAIN: Final = 30.0
 """Seconds for which nothing is asked beside what did not answer: so a share costs the patience for one question."""
 _silent: Final[dict[Path, float]] = {}
+"""What did not answer, and when (monotonic): itself, not the folder that it lies in, which may hold other mounts."""
 
 
 def folder_fault(path: Path) -> str | None:
-    """None if a folder is there, else what is wrong as the end of a sentence; MISSING where nothing is there."""
+    """None if a folder is there, else what is wrong as the end of a sentence; MISSING where nothing is there, SILENT
+    where that cannot be told."""
     try:
         mode = _asked(path, path.stat).st_mode
     except FileNotFoundError:
         return MISSING
+    except TimeoutError:
+        return SILENT
     except (OSError, ValueError) as error:
         return f"cannot be reached ({getattr(error, 'strerror', None) or error})"
     return None if stat.S_ISDIR(mode) else "is not a folder"
 
 
 def file_fault(path: Path) -> str | None:
-    """None if a file with something in it is there and can be read, else what is wrong as the end of a sentence."""
+    """None if a file with something in it is there and can be read, else what is wrong as the end of a sentence;
+    MISSING and SILENT as with folders."""
     try:
         found = _asked(path, path.stat)
     except FileNotFoundError:
         return MISSING
+    except TimeoutError:
+        return SILENT
     except (OSError, ValueError) as error:
         return f"cannot be reached ({getattr(error, 'strerror', None) or error})"
     if not stat.S_ISREG(found.st_mode):
@@ -88,13 +96,20 @@ def write_fault(path: Path) -> str | None:
 def _asked(path: Path, question: Callable[[], T]) -> T:
     """The answer to a question about a path. Raises what the question does, or TimeoutError with the word SILENT."""
     now = time.monotonic()
-    if any(now - _silent.get(above, -_ASKED_AGAIN) < _ASKED_AGAIN for above in path.parents):
+    if any(now - _silent.get(at, -_ASKED_AGAIN) < _ASKED_AGAIN for at in (path, *path.parents)):
         raise TimeoutError(errno.ETIMEDOUT, SILENT)
     answers: list[T] = []
     errors: list[Exception] = []
+    at = path
 
     def ask() -> None:
+        # From the top down: where this stays is where it hangs, and all that lies below hangs with it.
+        nonlocal at
         try:
+            for at in reversed(path.parents):
+                with suppress(OSError, ValueError):
+                    os.stat(at)
+            at = path
             answers.append(question())
         except Exception as error:  # noqa: BLE001 - raised again where it was asked
             errors.append(error)
@@ -105,6 +120,6 @@ def _asked(path: Path, question: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     if not answers:
-        _silent[path.parent] = time.monotonic()
+        _silent[at] = time.monotonic()
         raise TimeoutError(errno.ETIMEDOUT, SILENT)
     return answers[0]

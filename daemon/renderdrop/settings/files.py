@@ -28,7 +28,8 @@ def problems(
     folders: Mapping[str, Sequence[Place]],
     graph_faults: GraphFaults,
 ) -> Iterator[Problem]:
-    """What is wrong with the files that one route names; `folders` are those of all routes."""
+    """What is wrong with the files that one route names; `folders` are those of all routes. Of those that do not answer
+    now nothing is known: `warnings` tells them."""
     for given, each in table.inputs.items():
         if each.file is not None:
             yield from _fault(dotted(["routes", name, "inputs", given, "file"]), absolute(each.file), folders)
@@ -38,8 +39,18 @@ def problems(
         yield from faults or _graph(name, table, path, graph_faults)
 
 
+def warnings(name: str, table: RouteTable, absolute: Callable[[Path], Path]) -> Iterator[Problem]:
+    """The files that do not answer now. A share that hangs makes its routes wait, and is no reason not to start."""
+    named = {dotted(["routes", name, "inputs", given, "file"]): each.file for given, each in table.inputs.items()}
+    named[dotted(["routes", name, "graph"])] = table.graph if table.kind == "graph" else None
+    for key, file in named.items():
+        if file is not None and disk.file_fault(path := absolute(file)) == disk.SILENT:
+            yield Problem(key, f"the file {shown(str(path))} {disk.SILENT}; the route's jobs wait until it answers")
+
+
 def _fault(key: str, path: Path, folders: Mapping[str, Sequence[Place]]) -> Iterator[Problem]:
-    if fault := disk.file_fault(path):
+    fault = disk.file_fault(path)
+    if fault and fault != disk.SILENT:
         way_out = "put it there, or name another" if fault == disk.MISSING else "mend that, or name another"
         yield Problem(key, f"the file {shown(str(path))} {fault}; {way_out}")
     elif route := inside_an_inbox(path, folders, disk.resolved):
@@ -50,6 +61,8 @@ def _graph(name: str, table: RouteTable, path: Path, graph_faults: GraphFaults) 
     home = ["routes", name]
     try:
         data = disk.read(path, _LARGEST)
+    except TimeoutError:
+        return
     except OSError as error:
         message = f"the file {shown(str(path))} cannot be read ({error.strerror}); mend that, or name another"
         yield Problem(dotted([*home, "graph"]), message)

@@ -110,13 +110,16 @@ def load(
     if problems or state_dir is None or found.token is None:
         raise BrokenSettings(naming_variables(problems, source.variables))
     lacking = [] if store_installed else [w for name, table in enabled.items() for w in kinds.no_store(name, table)]
+    silent = [problem for name, table in enabled.items() for problem in files.warnings(name, table, absolute)]
     return Loaded(
         settings=settings,
         routes=tuple(route(name, table, folders[name], absolute, feeds) for name, table in enabled.items()),
         token=found.token,
         path=path,
         state_dir=state_dir,
-        warnings=tuple(naming_variables([*checks.warnings(settings), *lacking, *found.warnings], source.variables)),
+        warnings=tuple(
+            naming_variables([*checks.warnings(settings), *lacking, *silent, *found.warnings], source.variables)
+        ),
     )
 
 

@@ -37,8 +37,9 @@ def archive(src_root: Path, src: str, dst_root: Path, dst: str, size: int, mtime
     """Moves the source `src` to `dst` while it has this size (bytes) and mtime_ns; folders are made on the way.
 
     "moved": it lies at `dst`, now or since an earlier try that was interrupted. "changed": it is another file by now
-    and stays. "gone": it is at neither place. Raises FileExistsError when `dst` is taken, ShareOffline for trouble. So
-    does a root without its marker: nothing is put into, or missed in, the place of a share that is not mounted.
+    and stays. "gone": it is at neither place. Raises FileExistsError when `dst` is taken, NoPlace where something
+    stands in the way to it, ShareOffline for other trouble. So does a root without its marker: nothing is put into, or
+    missed in, the place of a share that is not mounted.
     """
     above, name = _split(src_root, src)
     dst_above, dst_name = _split(dst_root, dst)
@@ -55,7 +56,7 @@ def archive(src_root: Path, src: str, dst_root: Path, dst: str, size: int, mtime
         if not same(now, size, mtime_ns):
             return "changed"
         with (
-            trouble(named(dst_root, dst_above)),
+            trouble(named(dst_root, dst_above), one_place=bool(dst_above)),
             marked(dst_root) as root_fd,
             held(reach(root_fd, dst_above, like)) as dst_at,
         ):

@@ -14,11 +14,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from renderdrop.model.errors import ShareOffline
-from renderdrop.share.beneath import PASSAGE, held, open_beneath, open_root, stat_beneath
+from renderdrop.share.beneath import FOLDER, held, open_beneath, open_root, stat_beneath
 from renderdrop.share.make import Like, make_folders, sync_folder, write_all
+from renderdrop.share.move import lstat, remove_missing_ok
 from renderdrop.share.trouble import named, trouble
 
 MARKER: Final = ".renderdrop"
@@ -32,7 +34,10 @@ _NO_ATTRIBUTE: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.ENOSYS, er
 """What file systems say that have none, or none of this name."""
 
 _PROBE: Final = ".probe"
-_PROBE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How the names of first looks into staging begin. Each has one of its own: routes may have one outbox in common."""
+_PROBE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PROBE_LASTS: Final = 3600.0
+"""Seconds after which a probe is no longer under way: a crash left it."""
 _PROBE_BYTES: Final = 2**16
 """What a first look writes into staging: more than fits beside the names in a folder, so that it needs a free block."""
 
@@ -101,14 +106,26 @@ def writable(outbox: Path) -> None:
     Asked before anything is rendered for the share and before a trouble counts as over: looking alone would not tell a
     full or read-only disk. Raises ShareOffline.
     """
-    with trouble(named(outbox)), marked(outbox) as root, held(open_beneath(root, STAGING, PASSAGE)) as staging:
-        fd = os.open(_PROBE, _PROBE_FLAGS, 0o600, dir_fd=staging)
+    with trouble(named(outbox)), marked(outbox) as root, held(open_beneath(root, STAGING, FOLDER)) as staging:
+        probe = f"{_PROBE}-{token_hex(8)}"
+        fd = os.open(probe, _PROBE_FLAGS, 0o600, dir_fd=staging)
         try:
             with held(fd):
                 write_all(fd, bytes(_PROBE_BYTES))
                 os.fsync(fd)
+                now = os.fstat(fd).st_mtime
         finally:
-            os.unlink(_PROBE, dir_fd=staging)
+            remove_missing_ok(staging, probe)
+        _tidy_probes(staging, now)
+
+
+def _tidy_probes(staging: int, now: float) -> None:
+    """Takes away those that are old by the share's own clock, which says that it is `now`."""
+    for name in os.listdir(staging):
+        if name.startswith(_PROBE):
+            found = lstat(staging, name)
+            if found is not None and stat.S_ISREG(found.st_mode) and found.st_mtime < now - _PROBE_LASTS:
+                remove_missing_ok(staging, name)
 
 
 @contextmanager
@@ -247,5 +264,8 @@ def _make_staging(outbox: Path, like: Like) -> None:
         # The outbox is another route's inbox, marked by a file; a folder marks it as well. Were we killed between this
         # and the making, the share would be offline and say how to put its marker back.
         with trouble(named(outbox)), held(open_root(outbox)) as fd:
-            os.unlink(STAGING, dir_fd=fd)
+            try:
+                os.unlink(STAGING, dir_fd=fd)
+            except (FileNotFoundError, IsADirectoryError):
+                pass  # another route with this outbox was faster
     make_folders(outbox, STAGING, like)

@@ -1,6 +1,6 @@
 """Publishing: what the daemon makes appears under its final name whole, on disk, and never over something else.
 
-Owns: staging below `outbox/.renderdrop/`, the one step from there to a final name, and our own notices. It must never
+Owns: staging below `outbox/.renderdrop/`, and the one step from there to a final name. It must never
 write under a final name, and never make a root or a marker. What takes sources away is `archive`; both are offered
 here together because delivery needs both.
 """
@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from renderdrop.model.errors import ShareOffline
+from renderdrop.model.errors import NoPlace, ShareOffline
 from renderdrop.share.archive import archive, remove
-from renderdrop.share.beneath import FOLDER, bare, held, open_beneath, open_root, split
+from renderdrop.share.beneath import FOLDER, bare, held, open_beneath, open_root
 from renderdrop.share.beneath import folder as folder_of
 from renderdrop.share.make import Like, make_folders, reach, sync_folder, write_all
 from renderdrop.share.marker import STAGING, marked
@@ -29,9 +29,9 @@ __all__ = [
     "archive",
     "make_folders",
     "names_in",
+    "new_staged",
     "publish",
     "remove",
-    "remove_own",
     "stage",
     "staging_folder",
     "trouble",
@@ -80,12 +80,25 @@ def write_staged(path: Path, data: bytes, like: Like) -> None:
     """Writes `data` to `path`, a file directly in a folder from `stage`, in place of what is there; on disk when it
     returns. Raises ShareOffline."""
     with trouble(named(path.parents[2])), staging_folder(path) as at:
-        remove_missing_ok(at, bare(path.name))
-        with held(os.open(path.name, _WRITE_NEW, 0o600, dir_fd=at)) as fd:
+        with held(new_staged(path, at)) as fd:
             write_all(fd, data)
             like.dress(fd)
             os.fsync(fd)
         sync_folder(at)
+
+
+def new_staged(path: Path, at: int) -> int:
+    """A descriptor, to write to, of a new file at `path`, whose folder is open as `at`. What has the name there goes
+    and is never written into: people may have put a link there, and be it a hard one, to a file of somebody else's.
+
+    Raises NoPlace where somebody puts one there again and again, else plain OSError."""
+    remove_missing_ok(at, bare(path.name))
+    try:
+        return os.open(path.name, _WRITE_NEW, 0o600, dir_fd=at)
+    except FileExistsError:
+        raise NoPlace(
+            f"{named(path)}: somebody puts files of their own there; leave {STAGING} to the daemon"
+        ) from None  # fmt: skip
 
 
 def publish(root: Path, staged: Path, folder: str, name: str, like: Like) -> None:
@@ -135,18 +148,6 @@ def _is_ours(staged: os.stat_result, there: os.stat_result | None) -> bool:
 def _name_of(item: os.DirEntry[str]) -> str:
     sign_of_life()
     return item.name
-
-
-def remove_own(root: Path, rel: str) -> None:
-    """Unlinks a notice that we wrote; missing is fine. Raises ShareOffline."""
-    with trouble(named(root, rel)), held(open_root(root)) as root_fd:
-        above, name = split(rel)
-        try:
-            with held(open_beneath(root_fd, above, FOLDER)) as at:
-                remove_missing_ok(at, name)
-                sync_folder(at)
-        except FileNotFoundError:
-            pass
 
 
 def _name(fd: int, at: int, staged: str, target: int, name: str, temp: str, like: Like) -> None:

@@ -1,27 +1,33 @@
 """A file that is growing in staging: appended to, hashed on the way, on disk when it is finished.
 
 Owns only what lies below `outbox/.renderdrop/<job>/`. What was written survives closing, so that a broken
-download can go on; bytes whose hash this process has not seen are thrown away rather than trusted.
+download can go on; bytes whose hash this process has not seen are thrown away rather than trusted. It must never write
+into what it did not make: people can write there too, and may have put a link to a file of somebody else's.
 """
 
 import hashlib
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from renderdrop.model.errors import NotTakeable, SourceChanged, SourceGone
 from renderdrop.share.beneath import folder as folder_of
+from renderdrop.share.beneath import open_beneath
 from renderdrop.share.make import sync_folder, write_all
-from renderdrop.share.move import rename_new
-from renderdrop.share.publish import staging_folder
+from renderdrop.share.move import lstat, rename_new
+from renderdrop.share.publish import new_staged, staging_folder
 from renderdrop.share.signs import sign_of_life
 from renderdrop.share.source import SourceFile, open_source
 from renderdrop.share.trouble import named, trouble
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_LARGEFILE
+_GO_ON = os.O_RDWR | os.O_NONBLOCK | os.O_LARGEFILE
 
 
 class StagedFile:
-    """`path` lies directly in a folder from `publish.stage`. All methods raise ShareOffline."""
+    """`path` lies directly in a folder from `publish.stage`. All methods raise ShareOffline; NoPlace for a file that is
+    too large for its file system."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,13 +38,21 @@ class StagedFile:
     def open(self) -> None:
         """Open it, new or to go on with; what this object did not write itself is dropped."""
         with trouble(named(self.path.parents[2])), staging_folder(self.path) as at:
-            self._fd = os.open(self.path.name, _FLAGS, 0o600, dir_fd=at)
-            if os.fstat(self._fd).st_size != self.size:
-                self.restart()
+            if self.size > 0 and self._is_mine(lstat(at, self.path.name)):
+                self._fd = open_beneath(at, self.path.name, _GO_ON)
+                if self._is_mine(os.fstat(self._fd)):
+                    return
+                self.close()
+            self._fd = new_staged(self.path, at)
+            self._begin()
+
+    def _is_mine(self, now: os.stat_result | None) -> bool:
+        """Whether that is what was written so far, under this name alone: nobody's file that was linked here."""
+        return now is not None and stat.S_ISREG(now.st_mode) and (now.st_nlink, now.st_size) == (1, self.size)
 
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end."""
-        with trouble(named(self.path.parents[2])):
+        with trouble(named(self.path.parents[2]), one_place=True), self._in_earnest():
             os.lseek(self._fd, self.size, os.SEEK_SET)
             write_all(self._fd, chunk)
         self._hash.update(chunk)
@@ -48,20 +62,29 @@ class StagedFile:
         """Begin with nothing again."""
         with trouble(named(self.path.parents[2])):
             os.ftruncate(self._fd, 0)
+        self._begin()
+
+    def _begin(self) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
 
     def finish(self) -> str:
         """Bring it to the disk; returns its SHA-256."""
+        with trouble(named(self.path.parents[2]), one_place=True), self._in_earnest():
+            os.fsync(self._fd)
         with trouble(named(self.path.parents[2])), staging_folder(self.path) as at:
-            try:
-                os.fsync(self._fd)
-            except OSError:
-                # The system tells it once and forgets what it could not write: a second fsync would be a lie.
-                self.size = -1
-                raise
             sync_folder(at)
         return self._hash.hexdigest()
+
+    @contextmanager
+    def _in_earnest(self) -> Iterator[None]:
+        """The system tells once that it lost something, with a sync or with any later write, and forgets what it could
+        not write: what is there must not be built upon, and a second sync would be a lie."""
+        try:
+            yield
+        except OSError:
+            self.size = -1
+            raise
 
     def close(self) -> None:
         """Once or more often; what was written stays."""

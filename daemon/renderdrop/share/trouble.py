@@ -24,7 +24,7 @@ _SENTENCES: Final = {
     errno.ENOTDIR: "has a file where a folder belongs; move that file away",
     errno.EISDIR: "has a folder where a file belongs; move that folder away",
     errno.ENAMETOOLONG: "cannot hold a name as long as this one; use a shorter name",
-    errno.EFBIG: "cannot hold a file as large as this one",
+    errno.EFBIG: "cannot hold a file as large as this one; use a file system that can",
 }
 
 

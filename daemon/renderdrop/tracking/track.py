@@ -28,7 +28,7 @@ from renderdrop.model.units import spoken
 from renderdrop.platform.client import CALLS, Client
 from renderdrop.platform.graphs import names_missing_input
 from renderdrop.platform.kinds import ASK
-from renderdrop.platform.reports import Report
+from renderdrop.platform.reports import Report, names_no_task
 from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.tasks import Tasks
@@ -47,8 +47,8 @@ _DEAF: Final = 60.0
 """Seconds without any answer, to whatever task, that count at most as listening: well over MOST_PENDING."""
 _GONE_LOOKS: Final = 8
 _GONE_AFTER: Final = 120.0
-"""Refused looks in a row, and seconds between the first and the last of them, before a task counts as vanished: a
-platform that is restarted, or a copy of its books that lags behind, needs less."""
+"""Looks in a row that found no such task, and seconds between the first and the last of them, before it counts as
+vanished: a platform that is restarted, or a copy of its books that lags behind, needs less."""
 _LONGEST_REASON: Final = 2_000
 """Characters of what a failed task said that a person is told at once."""
 _MOST_WORDS: Final = 50
@@ -72,7 +72,7 @@ class Watched:
     node: str | None = None
     failures: int = 0
     refused: int = 0
-    """Looks in a row that were refused."""
+    """Looks in a row that were refused because there is no such task."""
     refused_since: float = 0.0
     strange: frozenset[str] = frozenset()
     due: float | None = None
@@ -306,8 +306,9 @@ class Track:
 
     async def _is_gone(self, watched: Watched, fault: Temporary | Refused) -> bool:
         """Whether the platform does not know this very task any more; then a person decides, for it may have been
-        paid for. Where everything is refused it is the address or the platform that is wrong, and nothing is held."""
-        if not isinstance(fault, Refused):
+        paid for. Where everything is refused it is the address or the platform that is wrong, and nothing is held.
+        A refusal that does not speak of the task is left to `silence`: a platform may be busy for hours."""
+        if not isinstance(fault, Refused) or not names_no_task(fault):
             watched.refused = 0
             return False
         now = self._clock.monotonic()
