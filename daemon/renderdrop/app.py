@@ -279,7 +279,7 @@ class App:
         return await self.publisher.work_left() or any(
             job.route in routes
             and not job.waits
-            and job.id not in self.file_away.stuck
+            and job.id not in self.file_away.stuck | self.dispatch.stuck
             and self.troubles.of("share", job.route) is None
             and (job.state is not State.QUEUED or self.troubles.of("route", job.route) is None)
             for job in left

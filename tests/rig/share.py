@@ -56,9 +56,9 @@ class Share:
         return {path: at for path, at in below.items() if not path.startswith(".renderdrop")}
 
     def staging(self) -> list[str]:
-        """What is left of deliveries under way."""
+        """What is left of deliveries under way. A probe that a killed daemon left is tidied up an hour later."""
         hidden = self.outbox / ".renderdrop"
-        return sorted(os.listdir(hidden)) if hidden.is_dir() else []
+        return sorted(name for name in os.listdir(hidden) if "probe" not in name) if hidden.is_dir() else []
 
     def sidecars(self) -> list[dict[str, Any]]:
         """Every sidecar in the outbox, each checked against the schema; `at` (beside the schema) is its folder."""

@@ -114,3 +114,15 @@ def test_by_default_the_same_is_rendered_again(platform: Platform, daemon: Daemo
     assert daemon.once() == 0
     assert len(platform.tasks(data)) == 2
     assert {sidecar["duplicate_of"] for sidecar in share.sidecars()} == {None}
+
+
+def test_run_once_leaves_what_waits_for_a_job_that_a_person_decides_about(
+    platform: Platform, daemon: Daemon, share: Share
+) -> None:
+    daemon.route(duplicates="skip", silence="1s")
+    platform.faults({"call": "run", "do": "stuck", "count": 1})
+    data = share.drop("a.png")
+    share.drop("b.png", data)
+    assert daemon.once() == 3
+    assert sorted(job.state for job in daemon.jobs()) == [State.HELD, State.QUEUED]
+    assert len(platform.tasks()) == 1

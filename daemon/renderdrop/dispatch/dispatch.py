@@ -6,7 +6,7 @@ lock, so that every choice sees the ones before it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 import structlog
@@ -86,6 +86,11 @@ class Dispatch:
         self._trials: dict[str, set[str]] = {}
         self._choosing = asyncio.Lock()
         self.stopped = False
+
+    @property
+    def stuck(self) -> Set[str]:
+        """Queued jobs that wait for another one about which a person has to decide."""
+        return self._same.stuck
 
     def set_routes(self, routes: tuple[Route, ...]) -> None:
         """The routes whose jobs are sent from now on."""

@@ -44,13 +44,18 @@ class Same:
         self._ledger = ledger
         self._graphs = graphs
         self._waits: dict[str, str] = {}
+        self.stuck: set[str] = set()
+        """Jobs that wait for one which is held: a person decides about them too."""
 
     async def still_waits(self, job: Job) -> str | None:
         """The job whose end this one was told to wait for, while that is not over. Reads no file: what waits for an
         hour's render must not be read through every few seconds."""
         first = self._waits.get(job.id)
         found = None if first is None else await self._ledger.read(partial(queries.job, job_id=first))
+        self.stuck.discard(job.id)
         if found is not None and found.state in OPEN:
+            if found.state is State.HELD:
+                self.stuck.add(job.id)
             return first
         self._waits.pop(job.id, None)
         return None
