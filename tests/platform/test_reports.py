@@ -12,7 +12,7 @@ from renderdrop.model.job import Level
 from renderdrop.platform.answers import Nonsense
 from renderdrop.platform.apps import spelled
 from renderdrop.platform.clusters import ClusterStatus, read_clusters
-from renderdrop.platform.reports import Report, names_no_task, read_report
+from renderdrop.platform.reports import Report, names_no_task, output_url, read_report
 from renderdrop.platform.submission import task_id
 
 BASE = "https://platform.example"
@@ -267,3 +267,8 @@ def test_an_acceptance_without_a_task_id_is_nonsense(found: object) -> None:
 
 def test_scalars_are_spelled_as_the_form_wants_them() -> None:
     assert [spelled(v) for v in ("oil", "", True, False, 42, 7.5)] == ["oil", "", "true", "false", "42", "7.5"]
+
+
+@pytest.mark.parametrize("value", ["DATA:\ud800", "https://platform/\ud800", "/api/\udfff.png", "a\ud800.png"])
+def test_whatever_an_output_is_called_its_address_can_be_sent_and_stored(value: str) -> None:
+    output_url(value, "https://platform").encode()

@@ -117,12 +117,14 @@ def read_outputs(found: Any, base_url: str, strange: list[str]) -> tuple[tuple[O
 def output_url(value: str, base_url: str) -> str:
     """Where an output is fetched: a full URL or a data: URI as it is, a path below the platform, else a bare name
     by /api/view."""
+    if not value.isascii():
+        # Half of a surrogate pair is in no name that a server has; it must not stop the reading of the others.
+        value = value.encode("utf-8", "replace").decode()
     if value.startswith("/"):
         return base_url + value
     if is_data_uri(value) or "://" in value.split("?")[0]:
         return value
-    # Half of a surrogate pair is in no name that a server has; it must not stop the reading of the others.
-    return f"{base_url}/api/view?type=output&filename={quote(value.encode('utf-8', 'replace'), safe='')}"
+    return f"{base_url}/api/view?type=output&filename={quote(value, safe='')}"
 
 
 def _text(value: Any, most: int = LONGEST_TEXT) -> str:
