@@ -112,9 +112,15 @@ def disbanded(life: Life, moment: Moment) -> None:
     """A picture waits for its video, and is taken away again."""
     path = life.drop("pair", may_pay=0)
 
+    def over() -> bool:
+        # An earlier death may have left another one, which is disbanded first.
+        assert life.daemon.process is not None
+        return life.daemon.process.poll() is not None
+
     def taken() -> None:
         life.daemon.wait(
-            lambda: [j for j in life.daemon.jobs(State.QUEUED) if j.waiting_for and j.source.path == path], "it waits"
+            lambda: over() or [j for j in life.daemon.jobs(State.QUEUED) if j.waiting_for and j.source.path == path],
+            "it waits",
         )
         life.take(life.shares["pair"].inbox / path)
 
