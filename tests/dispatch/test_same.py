@@ -201,6 +201,25 @@ async def test_what_waits_for_another_is_not_read_through_again_and_again(
     assert (await thrifty.state(waiting), read) == (State.RENDERED, 3)
 
 
+async def test_a_first_that_is_delivered_while_the_second_asks_is_not_paid_for_again(
+    thrifty: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await thrifty.picture("a.png")
+    await thrifty.rounds()
+    again = await thrifty.picture("b.png")
+
+    async def just_then(deed: Any, point: Any = None) -> Any:
+        if point == "claimed" and await thrifty.state(first) is State.SUBMITTED:
+            await deliver(thrifty, first)
+        return await write(deed, point)
+
+    write = thrifty.books.ledger.write
+    monkeypatch.setattr(thrifty.books.ledger, "write", just_then)
+    await thrifty.rounds(2)
+    assert len(thrifty.asked) == 1
+    assert (await thrifty.books.see(again)).duplicate_of == first.id
+
+
 @pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
 async def test_if_the_first_comes_to_nothing_the_second_is_sent(end: State, thrifty: Yard) -> None:
     first = await thrifty.picture("a.png")

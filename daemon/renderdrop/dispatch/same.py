@@ -82,21 +82,30 @@ class Same:
 
     async def verdict(self, fingerprint: str, route: Route, job: Job) -> Verdict:
         """What an earlier job means to this one; where there is none, this one claims the fingerprint for itself."""
-        found = await self._ledger.read(lambda c: queries.same_work(c, fingerprint, job.id))
-        for earlier in found:
-            if earlier.state is State.DELIVERED and await self._disks.of(route)(_is_there, route, earlier):
-                return Verdict(result_of=earlier)
-        # Claimed in one transaction with the look: of two that arrive together only one is the first.
-        first = await self._ledger.write(partial(_claim, job=job, fingerprint=fingerprint), point="claimed")
-        if first is not None:
-            self._waits[job.id] = first
-        return Verdict(wait_for=first)
+        gone: set[str] = set()
+        while True:
+            for earlier in await self._ledger.read(lambda c: queries.same_work(c, fingerprint, job.id)):
+                if earlier.state is State.DELIVERED and earlier.id not in gone:
+                    if await self._disks.of(route)(_is_there, route, earlier):
+                        return Verdict(result_of=earlier)
+                    gone.add(earlier.id)
+            # Claimed in one transaction with the look: of two that arrive together only one is the first.
+            claim = partial(_claim, job=job, fingerprint=fingerprint, gone=frozenset(gone))
+            first = await self._ledger.write(claim, point="claimed")
+            if first is None:
+                return Verdict()
+            if first.state is not State.DELIVERED:
+                self._waits[job.id] = first.id
+                return Verdict(wait_for=first.id)
+            # It was delivered between the two looks: its results are there to be given.
 
 
-def _claim(conn: Connection, job: Job, fingerprint: str) -> str | None:
-    others = [j for j in queries.same_work(conn, fingerprint, job.id) if j.state is not State.DELIVERED]
+def _claim(conn: Connection, job: Job, fingerprint: str, gone: frozenset[str]) -> Job | None:
+    """The job that stands in the way of this one's being the first; `gone`: those whose results were looked for."""
+    same = queries.same_work(conn, fingerprint, job.id)
+    others = [j for j in same if j.state is not State.DELIVERED or j.id not in gone]
     moves.change(conn, job.id, State.QUEUED, job.updated, fingerprint=None if others else fingerprint)
-    return others[0].id if others else None
+    return others[0] if others else None
 
 
 def _is_there(route: Route, earlier: Job) -> bool:
