@@ -366,7 +366,9 @@ class Life:
             # Of several with the same contents the next one is rendered where the one before has come to nothing.
             paid.update(fed if task["status"] == "success" else fed - self._the_same)
             assert str(task["task_id"]) in known or any(unknown[sha256] for sha256 in fed), "a task nobody knows of"
-        more = {sha256: n - self._may_pay.get(sha256, 1) for sha256, n in paid.items()}
+        # A chain's next route renders what the one before has made, and two sources may come to the same bytes.
+        chained = Counter(str(s.sha256) for job in jobs if job.derived_from is not None for s in job.inputs)
+        more = {sha256: n - (self._may_pay.get(sha256, 0) + chained[sha256] or 1) for sha256, n in paid.items()}
         for sha256 in [sha256 for sha256, n in more.items() if n > unknown[sha256]]:
             print("paid twice:", *(job for job in jobs if sha256 in {s.sha256 for s in job.sources}), sep="\n")
         return sum(max(0, n) for n in more.values()), sum(min(max(0, n), unknown[sha256]) for sha256, n in more.items())
