@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from renderdrop.ledger import moves, queries
@@ -124,6 +125,23 @@ async def test_success_is_the_word_and_not_the_percentage(followed: Followed) ->
     assert followed.woken == ["rendered"]
     await followed.look()
     assert followed.asked == ["230"] * 2  # what is over is asked after no more
+
+
+@pytest.mark.parametrize("late", ["success", "fail"])
+async def test_a_late_answer_changes_nothing_of_what_is_being_delivered(late: Status, followed: Followed) -> None:
+    job = await followed.job()
+
+    def deliver(c: Connection) -> None:
+        at = followed.clock.text()
+        moves.set_results(c, job.id, (OUT,), ())
+        assert moves.move(c, job.id, State.SUBMITTED, State.RENDERED, at, paid=True, finished_at=at)
+        moves.record_output(c, job.id, 0, file="a.png", fetched=True)
+
+    await followed.books.ledger.write(deliver)
+    before = await followed.books.see(job)
+    await followed.look(report(late, outputs=(OUT,)))
+    assert followed.asked == ["230"]
+    assert await followed.books.see(job) == before
 
 
 async def test_errors_beside_media_deliver_the_media(followed: Followed) -> None:

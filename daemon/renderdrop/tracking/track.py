@@ -210,8 +210,9 @@ class Track:
                 # A new status word is told once, not once for every frame of a night.
                 self._words |= {what for what in unknown if what.startswith("status ")}
                 bound.warning("answer_not_understood", what=sorted(unknown))
-            await self._take_in(watched, report)
-            if watched.job_id not in self._watched:
+            if self._watched.get(watched.job_id) is watched:  # else it is another task's job by now, or over
+                await self._take_in(watched, report)
+            if self._watched.get(watched.job_id) is not watched:
                 return
         await self._mind_silence(watched)
 
@@ -246,11 +247,14 @@ class Track:
         started = {"started_at": at} if watched.status != "running" else {}
 
         def rendered(c: Connection) -> bool:
-            moves.set_results(c, watched.job_id, report.outputs, report.remarks)
-            return moves.move(
+            # First the move, and nothing without it: a late answer must not touch what is being delivered by now.
+            if not moves.move(
                 c, watched.job_id, State.SUBMITTED, State.RENDERED, at, f"{len(report.outputs)} to fetch", paid=True,
                 status=report.status, progress=report.progress, node=None, error=None, finished_at=at, **started,
-            )  # fmt: skip
+            ):  # fmt: skip
+                return False
+            moves.set_results(c, watched.job_id, report.outputs, report.remarks)
+            return True
 
         if await self._leave(watched, rendered, point="rendered"):
             log.info(
@@ -263,11 +267,13 @@ class Track:
         at = self._clock.text()
 
         def failed(c: Connection) -> bool:
-            moves.set_results(c, watched.job_id, (), report.remarks)
-            return moves.move(
+            if not moves.move(
                 c, watched.job_id, State.SUBMITTED, State.FAILED, at, reason, error=reason, status=report.status,
                 progress=report.progress, node=None, finished_at=at,
-            )  # fmt: skip
+            ):  # fmt: skip
+                return False
+            moves.set_results(c, watched.job_id, (), report.remarks)
+            return True
 
         if await self._leave(watched, failed, point="task_failed"):
             log.warning("job_failed", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
