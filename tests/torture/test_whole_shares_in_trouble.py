@@ -352,7 +352,10 @@ def test_the_state_directory_is_full(
         under_way(ward, 3, at_moment(number))
         run_out(ward, ballast, greedy=greedy)
         if not greedy:
-            # What runs is kept: every task comes to its end; nothing new is begun.
+            # What runs is kept: every task comes to its end; nothing new is begun. What was on the wire by then counts.
+            daemon.wait(
+                lambda: not any(_on_the_wire(job) for job in daemon.jobs(State.SUBMITTING)), "it is answered", 90
+            )
             tasks = len(platform.tasks())
             ward.drop(2, 1)
             daemon.wait(lambda: done(ward) == len(platform.tasks()), "what runs is delivered", 90)
@@ -364,6 +367,10 @@ def test_the_state_directory_is_full(
         ward.count(count)
     ward.check()
     daemon.stop()
+
+
+def _on_the_wire(job: Job) -> bool:
+    return bool(job.submissions) and job.submissions[-1].complete
 
 
 def done(ward: Ward) -> int:
