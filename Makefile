@@ -17,10 +17,9 @@ big: $(VENV)/.dev
 	RENDERDROP_BIG=1 $(BIN)/pytest -n 0 --timeout 900 tests/system/test_big_files.py
 
 # The proofs of the three promises at their whole size, with their table at the end. Needs root, strace, fuse3 and
-# libfaketime (Debian's packages strace, fuse3, faketime), and hours on
-# two cores (not timed in one go yet).
+# libfaketime (Debian's packages strace, fuse3, faketime), and an hour on two cores.
 torture: $(VENV)/.dev
-	RENDERDROP_TORTURE=1 $(BIN)/pytest -n 3 --dist load --timeout 3600 tests/torture
+	RENDERDROP_TORTURE=1 $(BIN)/pytest -n 6 --dist load --timeout 3600 tests/torture
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check daemon tests
