@@ -276,10 +276,11 @@ class App:
     async def _work_left(self) -> bool:
         left = await self._ledger.read(queries.unfinished)
         routes = {route.name for route in self._loaded.routes}
+        stuck = self.file_away.stuck | self.dispatch.stuck
         return await self.publisher.work_left() or any(
             job.route in routes
             and not job.waits
-            and job.id not in self.file_away.stuck | self.dispatch.stuck
+            and job.id not in stuck
             and self.troubles.of("share", job.route) is None
             and (job.state is not State.QUEUED or self.troubles.of("route", job.route) is None)
             for job in left

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SOURCE = b"someone's work"
 LONG_AGO = 1_600_000_000_000_000_000
 STEPS = (
-    "online", "stage", "publish", "write_staged", "unstage", "names_in", "has", "published", "_owner", "withdraw",
+    "online", "stage", "publish", "write_staged", "unstage", "names_in", "has", "published", "owner", "withdraw",
     "archive", "remove", "take_told", "clear_folder", "copy_published",
 )  # fmt: skip
 """Everything that touches the share; the ledger's commits are steps too."""

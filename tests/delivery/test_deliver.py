@@ -331,15 +331,17 @@ async def test_a_job_that_is_wanted_again_while_its_source_is_put_away_is_not_fo
     assert [j.id for j in wanted] == [job.id]
 
 
+def refuses_the_second(root: Path, staged: Path, folder: str, name: str, *more: Any) -> None:
+    """Publishes every output but the second, whose name the outbox cannot hold."""
+    if name.endswith("_2.png"):
+        raise NoPlace("outbox/sub cannot hold this name")
+    publish(root, staged, folder, name, *more)
+
+
 async def test_a_job_held_because_one_name_is_refused_leaves_nothing_of_it_in_sight(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await house.job()
-
-    def refuses_the_second(root: Path, staged: Path, folder: str, name: str, *more: Any) -> None:
-        if name.endswith("_2.png"):
-            raise NoPlace("outbox/sub cannot hold this name")
-        publish(root, staged, folder, name, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(deliver_module, "publish", refuses_the_second)
@@ -360,11 +362,6 @@ async def test_a_share_that_goes_while_a_held_jobs_results_are_taken_back_is_tol
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await house.job()
-
-    def refuses_the_second(root: Path, staged: Path, folder: str, name: str, *more: Any) -> None:
-        if name.endswith("_2.png"):
-            raise NoPlace("outbox/sub cannot hold this name")
-        publish(root, staged, folder, name, *more)
 
     def gone(*_: Any) -> None:
         raise ShareOffline("the outbox is gone")

@@ -161,6 +161,7 @@ class SmallDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pages, self.full, self.told = 2**30, False, list[bool]()
+        self.broken: list[LedgerBroken] = []
         opening = engine.open_engine
 
         def small(path: Path, *, write: bool, **more: Any) -> Engine:
@@ -179,6 +180,16 @@ class SmallDisk:
 
     def fill(self) -> None:
         self.pages, self.full = 1, True
+
+    async def meets(self, ledger_file: Path, *deeds: tuple[Any, Any]) -> tuple[Ledger, list[asyncio.Task[Any]]]:
+        """A ledger that has met the full disk with these deeds and their points, which wait for room now."""
+        self.fill()
+        ledger = Ledger(ledger_file, self.broken.append, on_full=self.told.append)
+        waiting = [asyncio.ensure_future(ledger.write(deed, point)) for deed, point in deeds]
+        async with asyncio.timeout(20):
+            while self.told != [True]:  # noqa: ASYNC110 - told from the ledger's thread
+                await asyncio.sleep(0.005)
+        return ledger, waiting
 
     def free(self) -> None:
         self.pages, self.full = 2**30, False
@@ -211,13 +222,10 @@ async def test_on_a_full_disk_every_deed_waits_for_room_and_none_is_lost(
 
 
 async def test_while_the_disk_is_full_what_runs_is_written_and_nothing_is_begun(
-    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SmallDisk(monkeypatch)
-    disk.fill()
-    ledger = Ledger(ledger_file, on_full=disk.told.append)
-    held = asyncio.ensure_future(ledger.write(large, "submitting"))
-    await until(lambda: disk.told == [True])
+    ledger, [held] = await disk.meets(ledger_file, (large, "submitting"))
     assert not (ledger_file.parent / "ledger.reserve").exists()
     disk.pages = 2**30  # the reserve was given up
     # A request that is on the wire is not kept waiting for its last byte's commit.
@@ -232,13 +240,11 @@ async def test_while_the_disk_is_full_what_runs_is_written_and_nothing_is_begun(
 
 
 async def test_what_a_full_disk_kept_from_being_written_is_counted_at_the_end(
-    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SmallDisk(monkeypatch)
-    disk.fill()
-    ledger = Ledger(ledger_file, on_full=disk.told.append)
-    writing = [asyncio.ensure_future(ledger.write(large, point)) for point in ("accepted", "rendered", "adopted")]
-    await until(lambda: disk.told == [True])
+    points = ("accepted", "rendered", "adopted")
+    ledger, writing = await disk.meets(ledger_file, *((large, point) for point in points))
     await asyncio.to_thread(ledger.close)
     assert ledger.unwritten == 2
     for failure in await asyncio.gather(*writing, return_exceptions=True):
@@ -246,32 +252,25 @@ async def test_what_a_full_disk_kept_from_being_written_is_counted_at_the_end(
 
 
 async def test_a_disk_too_full_to_write_the_journal_back_is_only_full(
-    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(_: Connection) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(engine, "write_back", refused)
-    broken: list[LedgerBroken] = []
     disk = SmallDisk(monkeypatch)
-    disk.fill()
-    ledger = Ledger(ledger_file, broken.append, on_full=disk.told.append)
-    writing = asyncio.ensure_future(ledger.write(large))
-    await until(lambda: disk.told == [True])
+    ledger, [writing] = await disk.meets(ledger_file, (large, None))
     disk.free()
     await writing
-    assert not broken
+    assert not disk.broken
     ledger.close()
 
 
 async def test_a_deed_too_large_for_what_is_left_keeps_no_other_from_being_written(
-    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SmallDisk(monkeypatch)
-    disk.fill()
-    ledger = Ledger(ledger_file, on_full=disk.told.append)
-    held = asyncio.ensure_future(ledger.write(large, "rendered"))
-    await until(lambda: disk.told == [True])
+    ledger, [held] = await disk.meets(ledger_file, (large, "rendered"))
     with sqlite3.connect(ledger_file) as raw:
         [(pages,)] = raw.execute("PRAGMA page_count")
     raw.close()
@@ -285,50 +284,52 @@ async def test_a_deed_too_large_for_what_is_left_keeps_no_other_from_being_writt
 
 
 async def test_a_stop_on_a_full_disk_counts_nothing_that_the_next_start_finds_out_for_itself(
-    ledger_file: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], Awaitable[None]]
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SmallDisk(monkeypatch)
-    disk.fill()
-    ledger = Ledger(ledger_file, on_full=disk.told.append)
-    writing = asyncio.ensure_future(ledger.write(large, "trouble"))
-    await until(lambda: disk.told == [True])
+    ledger, [writing] = await disk.meets(ledger_file, (large, "trouble"))
     await asyncio.to_thread(ledger.close)
     assert ledger.unwritten == 0
     with pytest.raises(LedgerBroken):
         await writing
 
 
+class Disk:
+    """What the system says of a disk, in bytes."""
+
+    f_frsize = 1
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
+        self.f_blocks, self.free = whole, 0
+        monkeypatch.setattr("os.statvfs", lambda _: self)
+
+    @property
+    def f_bavail(self) -> int:
+        return self.free
+
+
 def test_a_disk_that_is_full_again_at_once_has_to_have_more_room_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    disk = Disk(monkeypatch, whole=2**40)
     room = Room(tmp_path)
-
-    def enough(_: Room, size: int, share: int = 1) -> bool:
-        if share > 1:
-            asked.append(size)
-        return False
-
-    monkeypatch.setattr(Room, "has_less_than", enough)
-    for _ in range(6):
+    for wanted in (2**21, 2**23, 2**25, 2**27, 2**27):  # and no more than that
         room.run_out()
-        room._looked = 0.0
-        assert room.is_back()
-    assert asked[0] == 2**21
-    assert asked == sorted(asked)
-    assert asked[-1] == 2**27  # and no more than that
+        for disk.free, is_back in ((wanted - 1, False), (wanted, True)):
+            room._looked = 0.0
+            assert room.is_back() is is_back
 
 
 def test_a_small_disk_need_not_have_more_room_than_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Small:
-        f_frsize, f_blocks, f_bavail = 4096, 2048, 1024
-
-    monkeypatch.setattr("os.statvfs", lambda _: Small)
+    disk = Disk(monkeypatch, whole=2**25)
     room = Room(tmp_path)
-    assert not room.has_less_than(2**27, 8)
-    Small.f_bavail = 500
-    assert room.has_less_than(2**27, 8)  # never with less than twice the reserve
-    assert not room.has_less_than()
+    for wanted in (2**21, 2**22, 2**22):  # twice the reserve at least, and no more than an eighth
+        room.run_out()
+        for disk.free, is_back in ((wanted - 1, False), (wanted, True)):
+            room._looked = 0.0
+            assert room.is_back() is is_back
+    disk.free = 2**17 - 1
+    assert room.is_cramped()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -13,7 +13,6 @@ from renderdrop.delivery.naming import base_name, plan
 from renderdrop.ledger import moves
 from renderdrop.ledger.store import Ledger
 from renderdrop.model import sidecar
-from renderdrop.model.errors import NotTakeable, SourceChanged, SourceGone
 from renderdrop.model.job import Job
 from renderdrop.model.names import shown
 from renderdrop.model.route import Route, end_of_chain
@@ -21,8 +20,7 @@ from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.disk import Disks
 from renderdrop.share.marker import Folders, online
 from renderdrop.share.publish import Like, names_in, publish, stage, unstage, write_staged
-from renderdrop.share.source import open_source
-from renderdrop.share.told import take_told
+from renderdrop.share.told import owner, take_told
 
 log = structlog.get_logger()
 
@@ -63,7 +61,7 @@ class Chain:
                 log.info("chain_told", job=job.id, route=route.name, end=end.name, base=shown(job.base or ""))
                 break
             except FileExistsError:
-                if await disk(_owner, end, job) == job.id:
+                if await disk(owner, end.outbox, _path(job), len(data)) == job.id:
                     break  # told before a crash came between
                 job = replace(job, base=None)
         await disk(unstage, end.outbox, job.id)
@@ -91,11 +89,3 @@ class Chain:
 
 def _path(job: Job) -> str:
     return f"{job.folder}/{job.base}.json" if job.folder else f"{job.base}.json"
-
-
-def _owner(end: Route, job: Job) -> str | None:
-    try:
-        with open_source(end.outbox, _path(job)) as file:
-            return sidecar.belongs_to(file.read(0, sidecar.LARGEST))
-    except (SourceGone, SourceChanged, NotTakeable):
-        return None  # whatever has the name is not ours

@@ -36,11 +36,8 @@ from renderdrop.model import sidecar
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import (
     NoPlace,
-    NotTakeable,
     PlatformDown,
     ShareOffline,
-    SourceChanged,
-    SourceGone,
     Temporary,
     Undeliverable,
 )
@@ -56,13 +53,11 @@ from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.troubles import PLATFORM, Troubles
 from renderdrop.share.marker import Folders, online
 from renderdrop.share.publish import Like, names_in, publish, stage, unstage, write_staged
-from renderdrop.share.source import open_source
 from renderdrop.share.staged import copy_published, has, published, withdraw
+from renderdrop.share.told import owner
 
 log = structlog.get_logger()
 
-_SIDECARS_DIFFER: Final = 2**16
-"""Bytes by which a job's sidecar may be longer than when it is written again: its version, its moments."""
 _MISSING_TRIES: Final = 4
 """Looks at an output that the platform says is not there, before that is believed."""
 _PLACE_TRIES: Final = 8
@@ -229,8 +224,8 @@ class Deliver:
             await self._on(route)(publish, route.outbox, staging / "sidecar", job.folder, name, like)
         except FileExistsError:
             # Ours, from before a crash between this rename and the ledger's last word?
-            most = len(data) + _SIDECARS_DIFFER
-            if await self._on(route)(_owner, route.outbox, job.folder, name, most) != job.id:
+            rel = f"{job.folder}/{name}" if job.folder else name
+            if await self._on(route)(owner, route.outbox, rel, len(data)) != job.id:
                 raise
 
     async def _name(self, route: Route, job: Job) -> Job:
@@ -308,6 +303,8 @@ class Deliver:
         if now is not None and now.base is not None and all(output.file is not None for output in now.outputs):
             try:
                 await self._unname(route, now, route.outbox / ".renderdrop" / job.id)
+            except NoPlace:
+                pass  # the share is well; what cannot be taken out of sight stays, and a person decides all the same
             except ShareOffline as fault:
                 await self._troubles.tell("share", route.name, fault.sentence)
                 return False
@@ -374,12 +371,3 @@ def _names_like(names: list[str], root: Path, folder: str) -> list[str]:
     """The names of a folder that could stand in the way; chosen here, in a thread, out of perhaps 100,000."""
     taken = names_in(root, folder) if names else []
     return [other for name in names for other in alike(name, taken)]
-
-
-def _owner(root: Path, folder: str, name: str, most: int) -> str | None:
-    """The job that a sidecar names; what is longer than `most`, all that the job has to tell, is not read."""
-    try:
-        with open_source(root, f"{folder}/{name}" if folder else name) as file:
-            return sidecar.belongs_to(file.read(0, most)) if file.size <= most else None
-    except (SourceGone, SourceChanged, NotTakeable):
-        return None  # a link, a pipe, a folder: whatever has the name is not ours

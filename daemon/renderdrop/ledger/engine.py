@@ -71,7 +71,7 @@ def prepare(path: Path, network_fs: Callable[[Path], str | None] = lambda _: Non
             "trusted; set daemon.state_dir to a local disk"
         )
     room = Room(path.parent)
-    if room.has_less_than():
+    if room.is_cramped():
         room.give_up()  # for this it was kept back
     try:
         found = check(path)
@@ -80,7 +80,7 @@ def prepare(path: Path, network_fs: Callable[[Path], str | None] = lambda _: Non
         else:
             _make(path)
     except (DatabaseError, OSError, LedgerBroken) as error:
-        if room.has_less_than():
+        if room.is_cramped():
             raise LedgerBroken(
                 f"the disk of the state folder {path.parent} is full. Nothing was changed, nothing is taken, nothing "
                 "submitted; free some space and start renderdrop again"

@@ -6,6 +6,7 @@ that the platform has accepted must not be forgotten for want of a few kilobytes
 
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ class Room:
         try:
             if self._reserve.exists() and self._reserve.stat().st_blocks * 512 >= _RESERVE:
                 return True
-            if self.has_less_than(2 * _RESERVE):
+            if self._free()[0] < 2 * _RESERVE:
                 return False
             fd = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -78,20 +79,23 @@ class Room:
         if time.monotonic() - self._looked < AGAIN:
             return False
         self._looked = time.monotonic()
-        self.full = self.has_less_than(self._wanted, _SHARE) or not self.keep_back()
+        free, whole = self._free()
+        self.full = free < min(self._wanted, max(2 * _RESERVE, whole // _SHARE)) or not self.keep_back()
         if not self.full:
             self._back_at = self._looked
         return not self.full
 
-    def has_less_than(self, size: int = _LITTLE, share: int = 1) -> bool:
-        """Whether so many bytes are not free any more, or, of a small disk, one part in `share` and twice the reserve;
-        without a size, so little that no ledger can be opened."""
+    def is_cramped(self) -> bool:
+        """Whether so little is free that no ledger can be opened."""
+        return self._free()[0] < _LITTLE
+
+    def _free(self) -> tuple[int, int]:
+        """Bytes that are free, and of the whole disk."""
         try:
             now = os.statvfs(self._reserve.parent)
         except OSError:
-            return False  # what it cannot say, the next write does
-        enough = min(size, max(2 * _RESERVE, now.f_blocks * now.f_frsize // share))
-        return now.f_bavail * now.f_frsize < enough
+            return sys.maxsize, sys.maxsize  # what it cannot say, the next write does
+        return now.f_bavail * now.f_frsize, now.f_blocks * now.f_frsize
 
     def give_up(self) -> None:
         """Let the reserve go."""

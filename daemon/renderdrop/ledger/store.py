@@ -126,39 +126,47 @@ class Ledger:
         writer = engine.open_engine(self.path, write=True)
         conn: Connection | None = None
         waiting: list[_Errand] = []
-        now: list[_Errand] = []
+        batch: list[_Errand] | None = []
+        ripe: list[_Errand] = []
         self._room.keep_back()
         try:
             while (batch := self._take(waiting)) is not None:
-                for now in self._transactions(self._ripe(batch, waiting)):
-                    try:
-                        if conn is None:
-                            conn = writer.connect()
-                        self._commit(conn, now)
-                    except DatabaseError as error:
-                        if conn is not None and is_full(error):
-                            # What SQLite has undone by itself, and SQLAlchemy not, ends with the connection.
-                            conn.invalidate()
-                            conn.close()
-                            conn = None
-                            self._run_out(writer)
-                            waiting += [errand for errand in now if not self._refused(errand)]
-                        else:
-                            self._break(unreadable(self.path, error), now)
-                    now = []
+                ripe = self._ripe(batch, waiting)
+                for together in self._transactions(ripe):
+                    conn, left = self._write(writer, conn, together)
+                    waiting += left
             for errand in waiting:
                 self.unwritten += errand.point not in NEW_WORK | TOLD_AGAIN
                 errand.tell(None, LedgerBroken("the ledger's disk is full and the daemon is ending"))
         except Exception as error:
             # Foreseen by nobody. A ledger that answers no more must not look like one that is slow.
             broken = LedgerBroken(f"an error of the daemon itself ({type(error).__name__})")
-            self._break(broken, [*now, *waiting])
+            self._break(broken, [*(batch or ()), *ripe, *waiting])
             self._tell_rest(broken)
             raise
         finally:
             if conn is not None:
                 conn.close()
             writer.dispose()
+
+    def _write(
+        self, writer: Engine, conn: Connection | None, together: list[_Errand]
+    ) -> tuple[Connection | None, list[_Errand]]:
+        """One transaction. Returns the connection to go on with, and what has to wait for room."""
+        try:
+            if conn is None:
+                conn = writer.connect()
+            self._commit(conn, together)
+        except DatabaseError as error:
+            if conn is None or not is_full(error):
+                self._break(unreadable(self.path, error), together)
+                return conn, []
+            # What SQLite has undone by itself, and SQLAlchemy not, ends with the connection.
+            conn.invalidate()
+            conn.close()
+            self._run_out(writer)
+            return None, [errand for errand in together if not self._refused(errand)]
+        return conn, []
 
     def _ripe(self, batch: list[_Errand], waiting: list[_Errand]) -> list[_Errand]:
         """Those of the new deeds, and of those that `waiting` holds, which are to be written now."""

@@ -17,7 +17,8 @@ NAMES: Final = (
     "*.uploading", "*.swp", "Thumbs.db", "desktop.ini",
 )  # fmt: skip
 """Files and folders of these names: hidden ones (`._*`, `.smbdelete*`, `.nfs*`, `.fuse_hidden*`, rsync's
-`.NAME.XXXXXX` and our own `.renderdrop*` among them) and what programs call a file that is not finished."""
+`.NAME.` with six letters behind it and our own `.renderdrop*` among them) and what programs call a file that is not
+finished."""
 
 FOLDERS: Final = (
     "@eaDir", "#recycle", "@Recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found",

@@ -7,6 +7,7 @@ somebody has added a line is somebody's work.
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from renderdrop.model import sidecar
 from renderdrop.model.errors import NotTakeable, SourceChanged, SourceGone
@@ -14,6 +15,9 @@ from renderdrop.model.names import NOTICE_TXT
 from renderdrop.model.notice import told_by
 from renderdrop.share.archive import remove
 from renderdrop.share.source import open_source
+
+_DIFFER: Final = 2**16
+"""Bytes by which a job's sidecar may be longer than when it is written again: its version, its moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,17 @@ class Told:
     job_id: str
     size: int
     mtime_ns: int
+
+
+def owner(root: Path, rel: str, about: int) -> str | None:
+    """The job that the sidecar at `rel` names, if it is one. What is much longer than the `about` bytes that the job
+    has to tell is not read, and is not its. Raises ShareOffline."""
+    most = about + _DIFFER
+    try:
+        with open_source(root, rel) as file:
+            return sidecar.belongs_to(file.read(0, most)) if file.size <= most else None
+    except (SourceGone, SourceChanged, NotTakeable):
+        return None  # a link, a pipe, a folder: whatever has the name is nobody's sidecar
 
 
 def told(root: Path, rel: str) -> Told | None:
