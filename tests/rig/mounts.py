@@ -3,10 +3,13 @@
 import errno
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Final, Self
 
 _BLOCK: Final = 4096
+_TRIES: Final = 250
+"""Of a remount that finds somebody writing, a fiftieth of a second apart."""
 
 
 class Mounts:
@@ -31,8 +34,18 @@ class Mounts:
         return self._mount(point, "--bind", str(real))
 
     def remount(self, point: Path, *, read_only: bool) -> None:
-        """Allow or forbid writing through this mount."""
-        run("mount", "-o", f"remount,bind,{'ro' if read_only else 'rw'}", point)
+        """Allow or forbid writing through this mount. It is not forbidden while somebody writes: tried again."""
+        left = _TRIES
+        while True:
+            try:
+                run("mount", "-o", f"remount,bind,{'ro' if read_only else 'rw'}", point)
+            except subprocess.CalledProcessError:
+                left -= 1
+                if not left:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def vanish(self, point: Path) -> None:
         """Gone at once, although files are open: the folder beneath is what everybody sees from now on."""

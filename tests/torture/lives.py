@@ -32,7 +32,7 @@ from renderdrop.sandbox.farm import CLUSTERS
 Moment = Literal["before", "after"]
 
 GRAPH: Final = Path(__file__).parents[2] / "config" / "examples" / "graphs" / "upscale_api.json"
-SLOW: Final = ClusterSpec("GPU-SLOW", "twenty times as slow", 1, 2, speed=0.05)
+SLOW: Final = ClusterSpec("GPU-SLOW", "fifty times as slow", 1, 2, speed=0.02)
 _REST: Final = 150.0
 """Seconds until a life whose every fault is over has come to rest at the latest."""
 
