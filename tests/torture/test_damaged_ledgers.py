@@ -25,6 +25,8 @@ from renderdrop.ledger.schema import jobs, sources
 from renderdrop.model.errors import LedgerBroken
 
 _PAGE: Final = 4096
+_LEAF_OF_INDEX, _LEAF_OF_TABLE = 0x0A, 0x0D
+"""The first byte of such a page; its fourth and fifth tell how many cells it holds (SQLite's file format)."""
 _AT: Final = "2026-11-22T14:18:00.000Z"
 
 
@@ -83,9 +85,20 @@ def of_a_newer_version_that_was_killed(path: Path) -> None:
 
 
 def a_copied_page(path: Path) -> None:
-    data = path.read_bytes()
-    at = middle(path)
-    overwrite(path, at, data[at - _PAGE : at])
+    overwrite(path, middle(path), full_pages(path, _LEAF_OF_TABLE)[0][1])
+
+
+def a_copied_page_of_an_index(path: Path) -> None:
+    pages = full_pages(path, _LEAF_OF_INDEX)
+    overwrite(path, pages[0][0], next(page for _, page in pages if page != pages[0][1]))
+
+
+def full_pages(path: Path, kind: int) -> list[tuple[int, bytes]]:
+    """Where pages of this kind begin that hold something and that the journal has no newer version of, and these."""
+    data, log = path.read_bytes(), journal(path).read_bytes()
+    newer = {int.from_bytes(log[at : at + 4], "big") for at in range(32, len(log), 24 + _PAGE)}
+    pages = ((at, data[at : at + _PAGE]) for at in range(_PAGE, len(data), _PAGE))
+    return [(at, page) for at, page in pages if page[0] == kind and page[4] > 10 and at // _PAGE + 1 not in newer]
 
 
 def a_frame_in_the_middle(path: Path) -> None:
@@ -133,6 +146,7 @@ DAMAGES: Final[dict[str, Callable[[Path], None]]] = {
     "a page of noise": lambda path: overwrite(path, middle(path), noise(_PAGE)),
     "a page of zeros": lambda path: overwrite(path, middle(path), bytes(_PAGE)),
     "a page that is another's": a_copied_page,
+    "a page of another index": a_copied_page_of_an_index,
     "a folder in its place": replaced_by_a_folder,
     "a link that leads nowhere": a_link_that_leads_nowhere,
     "journal all noise": lambda path: replaced_by(noise(70_000))(journal(path)),
@@ -143,7 +157,10 @@ DAMAGES: Final[dict[str, Callable[[Path], None]]] = {
     "newer, killed": of_a_newer_version_that_was_killed,
     "of no version": of_revision("0000"),
 }
-LEFT_OPEN: Final = ("half of it", "an odd part of it", "a page of noise", "a page of zeros", "a page that is another's")
+LEFT_OPEN: Final = (
+    "half of it", "an odd part of it", "a page of noise", "a page of zeros", "a page that is another's",
+    "a page of another index",
+)  # fmt: skip
 """What `jobs` may not meet, because it does not read every page."""
 
 

@@ -34,7 +34,7 @@ gives up SQLite's locks on it, and the next process would cut it off under our f
 
 def look(path: Path, *, thorough: bool = False) -> str | None:
     """The revision of the ledger that lies at `path`; None where there is no file, or no table in it. `thorough`: every
-    page is looked at.
+    page is looked at, and each index compared with its table (a second for 100,000 jobs).
 
     Raises LedgerBroken, with the way out, for what is damaged, cut off, or no ledger.
     """
@@ -131,7 +131,8 @@ def _refuse_garbage(path: Path, journal: Path) -> None:
 
 
 def _refuse_damage(conn: sqlite3.Connection, path: Path) -> None:
-    [(first,)] = conn.execute("PRAGMA quick_check(1)")
+    # Not the quick check: an index that has lost a row makes a file that is known look like a new one.
+    [(first,)] = conn.execute("PRAGMA integrity_check(1)")
     if first != "ok":
         raise unreadable(path, "it is damaged: " + " ".join(str(first).split()))
 
