@@ -1,0 +1,1 @@
+"""How soon an end is known, and what that costs: rules for the next look, side by side on one simulated platform."""
