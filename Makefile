@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture check big lock schema clean
+.PHONY: demo test torture check big bench-dispatch bench-cadence lock schema clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/renderdrop demo
@@ -21,9 +21,18 @@ big: $(VENV)/.dev
 torture: $(VENV)/.dev
 	RENDERDROP_TORTURE=1 $(BIN)/pytest -n 6 --dist load --timeout 3600 tests/torture
 
+# Clusters and looks at tasks, simulated with the product's own decisions: the README's tables from one run. Two cores
+# need five minutes. BENCH_DISPATCH and BENCH_CADENCE hand on options (`--help`; `--plot FILE` draws the picture).
+bench-dispatch: $(VENV)/.dev
+	PYTHONPATH=.:daemon $(BIN)/python -m bench.dispatch $(BENCH_DISPATCH)
+	PYTHONPATH=.:daemon $(BIN)/python -m bench.cadence $(BENCH_CADENCE)
+
+bench-cadence: $(VENV)/.dev
+	PYTHONPATH=.:daemon $(BIN)/python -m bench.cadence $(BENCH_CADENCE)
+
 check: $(VENV)/.dev
-	$(BIN)/ruff check daemon tests
-	$(BIN)/ruff format --check daemon tests
+	$(BIN)/ruff check daemon tests bench
+	$(BIN)/ruff format --check daemon tests bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -4,4 +4,4 @@ This module owns the version and nothing else: importing the package must stay
 cheap, because every `renderdrop --help` pays for it.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -19,14 +19,16 @@ from renderdrop.delivery.deliver import Deliver
 from renderdrop.delivery.fetch import Fetch
 from renderdrop.delivery.file_away import FileAway
 from renderdrop.dispatch.dispatch import Dispatch
-from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.farm import SEEN, Farm
 from renderdrop.dispatch.graphs import Graphs
 from renderdrop.dispatch.kinds import Kinds
+from renderdrop.dispatch.limits import Limits
 from renderdrop.dispatch.publish import Publisher
+from renderdrop.dispatch.rescue import Rescue
 from renderdrop.dispatch.same import Same
 from renderdrop.dispatch.submit import Submit
 from renderdrop.intake.intake import Intake, Pace
-from renderdrop.ledger import failpoints, moves, queries
+from renderdrop.ledger import failpoints, moves, queries, quota, spares
 from renderdrop.ledger.engine import ledger_path
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.errors import BrokenSettings, Fault, LedgerBroken
@@ -80,7 +82,7 @@ class App:
         self.client = Client(settings.platform.base_url, loaded.token)
         self.budget = Budget(settings.platform.requests_per_second, clock.monotonic())
         self.troubles = Troubles(ledger, clock)
-        self.farm = Farm(self.client, ledger, clock, self.budget, settings.dispatch.status_every)
+        self.farm = Farm(self.client, ledger, clock, self.budget, tasks, settings.dispatch.status_every)
         self._wire(tasks, clock)
         self._apply(loaded)
 
@@ -96,8 +98,9 @@ class App:
         graphs = Graphs(disks)
         kinds = Kinds(self.client, ledger, clock, graphs, self.publisher)
         self.submit = Submit(kinds, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file)
+        rescue = Rescue(self.client, ledger, clock, self.budget)
         self.dispatch = Dispatch(
-            ledger, clock, troubles, self.farm, Same(ledger, graphs, disks), self.submit, self.uploading, disks,
+            ledger, clock, troubles, self.farm, Same(ledger, graphs, disks), rescue, self.submit, self.uploading, disks,
             wake.take_up, wake.deliver, wake.file,
         )  # fmt: skip
         self.track = Track(
@@ -139,6 +142,9 @@ class App:
         logs.hide(loaded.token.get_secret_value())
         self.budget.rate = settings.platform.requests_per_second
         self.farm.every = settings.dispatch.status_every
+        self.dispatch.learns = settings.dispatch.policy == "expected-completion"
+        self.track.late.after = settings.dispatch.lag_after
+        self.dispatch.set_limits(Limits(settings.dispatch.aging, settings.dispatch.max_tasks_per_day))
         self.uploading.limit = settings.daemon.uploads
         self.downloading.limit = settings.daemon.downloads
         self._loaded = loaded
@@ -224,8 +230,8 @@ class App:
             route = routes.get(job.route)
             verdict = recovery.after_crash(job, route.on_unknown_submit if route is not None else "hold")
             settle = partial(_settle, job=job, verdict=verdict, at=self.clock.text())
-            await self._ledger.write(settle, point="recovered")
-            log.warning("job_recovered", job=job.id, route=job.route, state=verdict.to, reason=verdict.sentence)
+            state = await self._ledger.write(settle, point="recovered")
+            log.warning("job_recovered", job=job.id, route=job.route, state=state, reason=verdict.sentence)
 
     async def _probe(self) -> None:
         """Whether a platform that could not be reached, or that failed one kind of call, is well again."""
@@ -275,6 +281,7 @@ class App:
 
     async def _work_left(self) -> bool:
         left = await self._ledger.read(queries.unfinished)
+        paused = await self._ledger.read(quota.paused)
         routes = {route.name for route in self._loaded.routes}
         stuck = self.file_away.stuck | self.dispatch.stuck
         return await self.publisher.work_left() or any(
@@ -283,6 +290,7 @@ class App:
             and job.id not in stuck
             and self.troubles.of("share", job.route) is None
             and (job.state is not State.QUEUED or self.troubles.of("route", job.route) is None)
+            and not (job.unsent and job.route in paused)
             for job in left
         )
 
@@ -304,6 +312,7 @@ class App:
         for pulse in (*self._pulses.values(), self._reading_again):
             pulse.stopped = True
         self.tasks.abandon(POLL)
+        self.tasks.abandon(SEEN)
         self.disks.hurry()
         late = await self.tasks.stop(_END_WITHIN)
         await self.client.close()
@@ -311,10 +320,9 @@ class App:
         log.info("service_stopped", abandoned=late)
 
 
-def _settle(c: Connection, job: Job, verdict: recovery.Verdict, at: str) -> None:
-    if job.submissions:
-        moves.end_submission(c, job.submissions[-1].id, at, verdict.outcome, verdict.sentence)
-    moves.move(c, job.id, State.SUBMITTING, verdict.to, at, verdict.sentence, error=verdict.sentence)
+def _settle(c: Connection, job: Job, verdict: recovery.Verdict, at: str) -> State:
+    last = job.submissions[-1].id if job.submissions else None
+    return spares.close(c, job.id, last, at, verdict.outcome, verdict.to, verdict.sentence, fact=verdict.fact)
 
 
 def _fixed_at_start(old: Loaded, new: Loaded) -> list[str]:
@@ -344,6 +352,7 @@ class _Wake:
 
     def deliver(self) -> None:
         self.pulses["deliver"].nudge()
+        self.pulses["dispatch"].nudge()  # a task that is over leaves its place to another
 
     def file(self) -> None:
         self.pulses["file"].nudge()

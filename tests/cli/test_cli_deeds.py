@@ -1,6 +1,6 @@
 """`retry`, `release`, `cancel`: deeds on the ledger, each with its word on what happens next."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -150,6 +150,56 @@ async def test_a_cancelled_task_may_go_on_and_bill(call: "Call", desk: "Desk") -
     job = read(desk, "01a")
     assert job.state is State.CANCELLED
     assert "230" in (job.error or "")
+
+
+def left_behind(desk: "Desk", *states: State) -> None:
+    """A job that has left task 230 behind; its second one went through these states."""
+    from renderdrop.ledger import spares
+
+    desk.job("01a", "a.png")
+    with desk.ledger() as conn:
+        common: dict[str, Any] = {"note": "", "workflow_id": "1", "version_id": None, "params": {}, "priority": 0}
+        number = moves.begin_submission(conn, "01a", desk.at(), cluster="GPU-4090", **common)
+        assert number is not None
+        moves.end_submission(conn, number, desk.at(), Outcome.ACCEPTED, task_id="230")
+        lags = {"task_id": "230", "status": "pending", "lags_since": desk.at()}
+        moves.move(conn, "01a", State.SUBMITTING, State.SUBMITTED, desk.at(), **lags)
+        assert spares.leave(conn, "01a", "230", desk.at(), "it lags")
+        frm = State.QUEUED
+        for to in states:
+            assert moves.move(conn, "01a", frm, to, desk.at(), task_id="231")
+            frm = to
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ((), "the platform has no cancel call: task 230, which it had left behind, may go on and be billed"),
+        (SENT, "task 231 may go on and be billed, and task 230, which it had left behind, may go on and be billed"),
+        (SENT[:1], "it may render it and bill it, and task 230, which it had left behind, may go on and be billed"),
+    ],
+)
+async def test_of_two_tasks_both_may_go_on_and_bill(
+    states: tuple[State, ...], words: str, call: "Call", desk: "Desk"
+) -> None:
+    left_behind(desk, *states)
+    shown = await call("show", "01a", "-c", desk.config)
+    assert "left behind: task 230 on GPU-4090, since" in " ".join(shown.out.split())
+    ended = await call("cancel", "01a", "-c", desk.config)
+    assert words in " ".join(ended.out.split())
+    assert (read(desk, "01a").state, read(desk, "01a").spare) == (State.CANCELLED, None)
+
+
+async def test_a_release_keeps_both_tasks_and_a_fresh_try_neither(call: "Call", desk: "Desk") -> None:
+    left_behind(desk, *SENT, State.HELD)
+    assert (await call("release", "01a", "-c", desk.config)).code == 0
+    job = read(desk, "01a")
+    assert (job.state, job.task_id, job.spare is not None) == (State.SUBMITTED, "231", True)
+    with desk.ledger() as conn:
+        moves.move(conn, "01a", State.SUBMITTED, State.HELD, desk.at())
+    assert (await call("release", "01a", "--resubmit", "-c", desk.config)).code == 0
+    job = read(desk, "01a")
+    assert (job.state, job.spare) == (State.QUEUED, None)
 
 
 async def test_a_queued_job_is_cancelled_without_a_word_of_money(call: "Call", desk: "Desk") -> None:

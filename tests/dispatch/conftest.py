@@ -19,6 +19,7 @@ from renderdrop.dispatch.farm import Farm
 from renderdrop.dispatch.graphs import Graphs
 from renderdrop.dispatch.kinds import Kinds
 from renderdrop.dispatch.publish import Publisher
+from renderdrop.dispatch.rescue import Rescue
 from renderdrop.dispatch.same import Same
 from renderdrop.dispatch.submit import Submit
 from renderdrop.ledger.adopt import adopt
@@ -31,6 +32,7 @@ from renderdrop.model.route import Route
 from renderdrop.model.wishes import Wishes
 from renderdrop.platform import apps, models
 from renderdrop.platform.client import Client
+from renderdrop.runtime.budget import Budget
 from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
 from renderdrop.runtime.tasks import Tasks
@@ -59,16 +61,27 @@ class AnyCluster:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.resting: frozenset[str] = frozenset()
+        self.left: list[str] = []
 
     async def situation(self, allowed: tuple[str, ...]) -> Situation:
         self.asked += 1
-        return Situation(allowed, {name: ClusterView(0, 10, 0) for name in allowed})
+        return Situation(allowed, {name: ClusterView(0, 10, 0) for name in allowed}, self.resting)
 
     async def refresh(self) -> None:
         self.asked += 1
 
     def leave_alone(self, cluster: str) -> None:
         pass
+
+    def tried(self, cluster: str) -> None:
+        pass
+
+    def accepted(self, cluster: str) -> None:
+        pass
+
+    def left_behind(self, cluster: str, job: str) -> None:
+        self.left.append(cluster)
 
     async def astray(self) -> str | None:
         return None
@@ -106,7 +119,8 @@ class Yard:
             lambda: self.woken.append("ended"),
         )  # fmt: skip
         self.dispatch = Dispatch(
-            ledger, clock, self.troubles, farm, self.same, self.submit, self.hands, disks,
+            ledger, clock, self.troubles, farm, self.same,
+            Rescue(self.client, ledger, clock, Budget(1000, clock.at)), self.submit, self.hands, disks,
             lambda: self.woken.append("submitted"), lambda: self.woken.append("shared"),
             lambda: self.woken.append("ended"),
         )  # fmt: skip

@@ -73,6 +73,9 @@ class Sent:
         )  # fmt: skip
         monkeypatch.setattr(apps, "run", self.run)
 
+    def accepted(self, cluster: str) -> None:
+        pass
+
     def leave_alone(self, cluster: str) -> None:
         self.rested.append(cluster)
 

@@ -15,7 +15,8 @@ from renderdrop.settings import Loaded, load, settings_schema
 
 EXAMPLES = Path(__file__).parents[2] / "config/examples"
 NAMES = (
-    "bundle", "chain", "duplicates", "folder-bundle", "graph", "image2image", "matrix", "text", "text2image", "ticket"
+    "bundle", "chain", "duplicates", "folder-bundle", "graph", "image2image", "matrix", "night", "text", "text2image",
+    "ticket",
 )  # fmt: skip
 
 
@@ -92,3 +93,10 @@ def test_the_two_forms_of_a_ticket_say_the_same() -> None:
     tickets = EXAMPLES / "tickets"
     toml = tomllib.loads((tickets / "clip.mp4.job.toml").read_text("utf-8"))
     assert toml == json.loads((tickets / "clip.mp4.job.json").read_text("utf-8"))
+
+
+def test_the_night_example_waits_for_the_evening_and_for_the_next_day(tmp_path: Path) -> None:
+    route = only("night", tmp_path)
+    assert [str(hours) for hours in route.submit_between] == ["22:00-08:00"]
+    assert (route.max_tasks_per_day, route.max_in_flight, route.priority) == (1500, 40, -1)
+    assert loaded("night", tmp_path).settings.dispatch.max_tasks_per_day == 2000

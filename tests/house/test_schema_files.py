@@ -86,7 +86,9 @@ def test_the_examples_defaults_are_the_models() -> None:
     section: list[str] = []
     shown = 0
     # These have no value of their own without the line; it shows one that would do.
-    examples = {"token_file", "version_id", "region"}
+    examples = {
+        "token_file", "version_id", "region", "submit_between", "max_tasks_per_day", "max_in_flight",
+    }  # fmt: skip
     for line in EXAMPLE.read_text("utf-8").splitlines():
         if match := re.fullmatch(r"\[([\w.]+)\]", line):
             section = match[1].split(".")

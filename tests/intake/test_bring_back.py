@@ -15,6 +15,7 @@ from renderdrop.intake.bring_back import _came as bring_back_one
 from renderdrop.intake.bring_back import bring_back, renamed
 from renderdrop.ledger import moves, queries
 from renderdrop.ledger.adopt import adopt
+from renderdrop.ledger.line import in_line
 from renderdrop.model import sidecar
 from renderdrop.model.arrival import Arrival
 from renderdrop.model.job import Job, Place, Role, Source
@@ -192,7 +193,7 @@ async def test_a_paid_job_without_its_file_is_not_forgotten_while_its_notices_ar
     await dance.books.ledger.write(came)
     assert [j.id for j in await dance.books.ledger.read(lambda c: queries.away(c, "dance"))] == ["j1"]
     await bring_back(dance.route, dance.books.ledger, dance.clock, Disks(), {"dance": dance.route})
-    ready = await dance.books.ledger.read(lambda c: queries.waiting(c, routes=["dance"], but=(), limit=9))
+    ready = await dance.books.ledger.read(lambda c: in_line(c, routes=["dance"], but=(), limit=9))
     assert [j.id for j in ready] == ["j1"]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from renderdrop.ledger import adopt as adopting
-from renderdrop.ledger import moves, queries
+from renderdrop.ledger import line, moves, queries
 from renderdrop.ledger.adopt import adopt
 from renderdrop.model.arrival import Adopted, Arrival, Earlier
 from renderdrop.model.job import Job, Place, Role, Source
@@ -110,7 +110,7 @@ async def test_what_must_not_be_sent_fails_at_once_and_says_why(books: Books) ->
     # A mere retry must not send it: its files are to be judged again.
     await books.ledger.write(lambda c: moves.retry(c, "j1", State.FAILED, LATER))
     assert (await books.see("j1")).waiting_for is not None
-    assert await books.ledger.read(lambda c: queries.waiting(c, routes=["portrait"], but=(), limit=9)) == []
+    assert await books.ledger.read(lambda c: line.in_line(c, routes=["portrait"], but=(), limit=9)) == []
 
 
 async def test_all_that_came_with_it_is_remembered(books: Books) -> None:

@@ -7,7 +7,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 import renderdrop.ledger
-from renderdrop.ledger import engine, queries
+from renderdrop.ledger import engine, line, queries
 from renderdrop.model.job import Place, Role
 from renderdrop.model.lifecycle import State
 from renderdrop.model.wishes import Wishes
@@ -54,7 +54,7 @@ def test_a_ledger_of_the_first_version_keeps_its_jobs_and_what_they_mean(tmp_pat
     engine.prepare(path)
     with engine.view(path) as conn:
         jobs = {job.source.path: job for job in queries.listed(conn)}
-        waiting = queries.waiting(conn, routes=["portrait"], but=[], limit=9)
+        waiting = line.in_line(conn, routes=["portrait"], but=[], limit=9)
         known = queries.known_in_inbox(conn, "portrait")
     assert {path: job.state for path, job in jobs.items()} == {
         "a.png": State.QUEUED,
@@ -66,7 +66,7 @@ def test_a_ledger_of_the_first_version_keeps_its_jobs_and_what_they_mean(tmp_pat
         assert job.source.role is Role.FILE
     assert (jobs["c.png"].source.place, jobs["c.png"].source.told) == (Place.FAILED, "c-2.png")
     assert jobs["b.png"].source.told is None
-    assert [job.source.path for job in waiting] == ["a.png"]
+    assert [one.id for one in waiting] == [jobs["a.png"].id]
     assert known.keys() == {"a.png"}
 
 

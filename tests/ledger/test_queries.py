@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from sqlalchemy import Connection
 
-from renderdrop.ledger import moves, queries
+from renderdrop.ledger import line, moves, queries
 from renderdrop.ledger.adopt import adopt
 from renderdrop.ledger.queries import Known
 from renderdrop.model.arrival import Arrival
@@ -29,58 +28,6 @@ def _paths(jobs: list[Job]) -> list[str]:
     return [job.source.path for job in jobs]
 
 
-async def waiting(
-    books: Books, but: set[str] | None = None, limit: int = 10, routes: list[str] | None = None
-) -> list[str]:
-    return _paths(
-        await books.ledger.read(
-            lambda c: queries.waiting(
-                c, routes=["portrait"] if routes is None else routes, but=but or set(), limit=limit
-            )
-        )
-    )
-
-
-async def test_the_most_urgent_come_first_and_among_them_the_oldest(
-    books: Books, clock: FakeClock, make_route: Callable[..., Route]
-) -> None:
-    await books.job(path="plain.png")
-    clock.run(1)
-    await books.job(path="urgent later.png", route=make_route(priority=5))
-    clock.run(1)
-    await books.job(path="last.png", route=make_route(priority=-1))
-    await books.job(path="urgent last.png", route=make_route(priority=5))
-    assert await waiting(books) == ["urgent later.png", "urgent last.png", "plain.png", "last.png"]
-    assert await waiting(books, limit=2) == ["urgent later.png", "urgent last.png"]
-
-
-async def test_jobs_in_hand_are_passed_over_without_shortening_the_list(books: Books) -> None:
-    jobs = [await books.job(path=f"{n}.png") for n in range(6)]
-    assert await waiting(books, but={jobs[0].id, jobs[2].id}, limit=3) == ["1.png", "3.png", "4.png"]
-
-
-async def test_only_queued_jobs_of_the_routes_asked_for_wait(books: Books, make_route: Callable[..., Route]) -> None:
-    for n, state in enumerate(State):
-        await books.job(state, f"{n}.png")
-    await books.job(path="other.png", route=make_route("dance"))
-    assert await waiting(books) == ["0.png"]
-    assert await waiting(books, routes=["dance"]) == ["other.png"]
-    assert await waiting(books, routes=[]) == []
-
-
-@pytest.mark.parametrize("place", [Place.DONE, Place.FAILED])
-async def test_a_job_whose_source_is_away_waits_for_it_first(place: Place, books: Books) -> None:
-    job = await books.job()
-    await books.job(path="here.png")
-    await books.ledger.write(lambda c: moves.record_source(c, job.id, "a.png", place=place, stored="a.png"))
-    assert await waiting(books) == ["here.png"]
-    assert _paths(await books.ledger.read(lambda c: queries.away(c, "portrait"))) == ["a.png"]
-    assert await books.ledger.read(lambda c: queries.away(c, "dance")) == []
-    await books.ledger.write(lambda c: moves.record_source(c, job.id, "a.png", place=Place.INBOX, stored=None))
-    assert await waiting(books) == ["a.png", "here.png"]
-    assert await books.ledger.read(lambda c: queries.away(c, "portrait")) == []
-
-
 async def test_rendered_jobs_come_in_the_order_in_which_they_were_finished(books: Books, clock: FakeClock) -> None:
     second = await books.job(State.RENDERED, "b.png", finished_at="2026-11-22T15:00:00.000Z")
     await books.job(State.RENDERED, "a.png", finished_at="2026-11-22T16:00:00.000Z")
@@ -94,7 +41,9 @@ async def test_rendered_jobs_come_in_the_order_in_which_they_were_finished(books
 async def test_what_is_with_the_platform_is_told_with_its_task(books: Books) -> None:
     job = await books.job(State.SUBMITTED, task="77", status="running", progress=5.0, node="K")
     await books.job(State.SUBMITTING, "b.png")
-    assert await books.ledger.read(queries.submitted) == [(job.id, "portrait", "app", "77", "running", 5.0, "K")]
+    [known] = await books.ledger.read(queries.submitted)
+    assert known[:7] == (job.id, "portrait", "app", "77", "running", 5.0, "K")
+    assert (known.workflow_id, known.cluster, known.submitted_at) == ("1234", "GPU-4090", job.times.submitted)
     assert _paths(await books.ledger.read(queries.submitting)) == ["b.png"]
 
 
@@ -286,10 +235,13 @@ async def test_what_an_open_job_has_begun_with_is_known_by_path_and_by_bundle(bo
 
 
 async def test_jobs_that_wait_for_partners_are_told_and_never_sent_nor_do_they_own_their_files(books: Books) -> None:
+    def in_line(c: Connection) -> list[line.InLine]:
+        return line.in_line(c, routes=["portrait"], but=(), limit=9)
+
     waits = await books.job(path="a.png", waiting_for="input_video")
     other = await books.job(path="b.png")
     assert _paths(await books.ledger.read(lambda c: queries.incomplete(c, "portrait"))) == ["a.png"]
-    assert await waiting(books) == ["b.png"]
+    assert [j.id for j in await books.ledger.read(in_line)] == [other.id]
     assert set(await books.ledger.read(lambda c: queries.known_in_inbox(c, "portrait"))) == {"b.png"}
     told = {job.id: job.waits for job in await books.ledger.read(queries.unfinished)}
     assert told == {waits.id: True, other.id: False}

@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -226,6 +227,7 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> str:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    time.tzset()  # TZ is read once, and that was before the fork
     sys.argv = ["renderdrop", *request["argv"]]
     random.seed()
     if os.environ.get("PYTHONUNBUFFERED"):

@@ -52,6 +52,10 @@ class Platform:
 
         self._ask(lambda: setattr(self._sandbox, "faults", rules))
 
+    def change(self, cluster: str, **figures: Any) -> None:
+        """Change a cluster's curr_nodes, max_nodes, speed, fixed, active or foreign."""
+        self._ask(lambda: self._sandbox.change_cluster(cluster, **figures))
+
     def forget(self, *, late_missing: bool) -> list[str]:
         """Forget every upload; returns their names. `late_missing`: graphs that name them are taken, and then fail."""
         return self._ask(lambda: self._sandbox.forget(late_missing=late_missing))

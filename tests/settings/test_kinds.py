@@ -92,6 +92,7 @@ def test_files_of_a_route_that_is_not_enabled_may_be_missing(place: Place) -> No
         ("workflow_id = 1", "workflow_id", 'is for kind = "app", and this route is of kind "model"'),
         ('clusters = ["A"]', "clusters", 'is for kind = "app" or "graph", and this route is of kind "model"'),
         ('graph = "g.json"', "graph", 'is for kind = "graph"'),
+        ("rescue = true", "rescue", 'is for kind = "app" or "graph", and this route is of kind "model"'),
         ('type = "text2video"', "type", 'must be "text2image" or "image2image"'),
         ('inputs = { prompt = "text" }', "inputs", "an image2image model needs pictures"),
         ("params = { when = [1979-05-27] }", "params.when", "put dates in quotes"),
@@ -182,3 +183,14 @@ def test_an_optional_text_may_have_a_default_and_a_ticket_may_set_it(place: Plac
 def test_a_ticket_may_give_the_text_that_else_a_file_does(place: Place) -> None:
     [route] = place.load(swapped(place.MODEL, 'params_allowed = ["prompt"]')).routes
     assert route.params_allowed == ("prompt",)
+
+
+def test_a_second_task_needs_a_second_cluster(place: Place) -> None:
+    [route] = place.load(f"{place.ROUTE}rescue = true\n").routes
+    assert route.rescue
+    assert place.load(f"{place.ROUTE}rescue = true\n").warnings == ()
+    [warning] = place.load(f"{place.GRAPH}rescue = true\n").warnings
+    assert warning.key == "routes.upscale.rescue"
+    assert "has nowhere to send a second task: name at least two clusters" in warning.message
+    assert not place.load().routes[0].rescue
+    assert place.load().settings.dispatch.lag_after == 300.0

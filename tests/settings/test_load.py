@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from renderdrop.model.errors import BrokenSettings
+from renderdrop.model.hours import Hours
 from renderdrop.model.route import Input, Model, Publish, Route
 from renderdrop.settings import find_config
 
@@ -55,7 +56,7 @@ def test_everything_left_out_has_the_documented_default(place: Place) -> None:
     intake = settings.intake
     assert (intake.settle, intake.settle_network, intake.sweep, intake.sweep_network) == (2, 10, 60, 10)
     assert (intake.ticket_wait, intake.ignore) == (10, ())
-    assert (settings.dispatch.status_every, settings.dispatch.policy) == (10, "least-loaded")
+    assert (settings.dispatch.status_every, settings.dispatch.policy) == (10, "expected-completion")
 
 
 def test_durations_sizes_and_numbers_are_taken_as_people_write_them(place: Place) -> None:
@@ -68,6 +69,22 @@ def test_durations_sizes_and_numbers_are_taken_as_people_write_them(place: Place
     assert (route.workflow_id, route.version_id) == ("1234", "7")
     assert route.params == {"seed": 42, "strength": 0.5, "hd": True}
     assert route.params["hd"] is True
+
+
+def test_hours_are_one_text_or_a_list_in_the_file_and_in_the_environment(place: Place) -> None:
+    night, noon = Hours(22 * 60, 8 * 60), Hours(12 * 60, 13 * 60)
+    for line, between in (
+        ("", ()),
+        ('submit_between = "22:00-08:00"', (night,)),
+        ('submit_between = ["22:00-08:00", "12:00-13:00"]', (night, noon)),
+    ):
+        [route] = place.load(f"{place.ROUTE}{line}\nmax_tasks_per_day = 500\nmax_in_flight = 20\n").routes
+        assert (route.submit_between, route.max_tasks_per_day, route.max_in_flight) == (between, 500, 20)
+    for text, between in (("22:00-08:00", (night,)), ('["22:00-08:00", "12:00-13:00"]', (night, noon))):
+        [route] = place.load(environ={"RENDERDROP_ROUTES__PORTRAIT__SUBMIT_BETWEEN": text}).routes
+        assert route.submit_between == between
+    loaded = place.load('[dispatch]\naging = "90m"\nmax_tasks_per_day = 2000\n' + place.ROUTE)
+    assert (loaded.settings.dispatch.aging, loaded.settings.dispatch.max_tasks_per_day) == (5400, 2000)
 
 
 def test_an_input_may_be_a_list_of_patterns(place: Place) -> None:

@@ -27,6 +27,7 @@ def test_many_files_at_once_spread_over_the_routes_clusters_by_their_load(
 ) -> None:
     daemon.configure("platform", requests_per_second=300)
     daemon.configure("daemon", uploads=8)
+    daemon.configure("dispatch", policy="least-loaded")
     daemon.route(clusters=["GPU-A800", "GPU-4090"])
     dropped = {f"shot {n % 5}/frame {n:03}.png": share.picture() for n in range(FILES)}
     daemon.start()

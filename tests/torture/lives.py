@@ -12,7 +12,7 @@ import shutil
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -33,6 +33,9 @@ Moment = Literal["before", "after"]
 
 GRAPH: Final = Path(__file__).parents[2] / "config" / "examples" / "graphs" / "upscale_api.json"
 SLOW: Final = ClusterSpec("GPU-SLOW", "fifty times as slow", 1, 2, speed=0.02)
+STUCK: Final = tuple(ClusterSpec(f"GPU-STUCK{n}", "looks empty and begins nothing", 0, 10, fixed=True) for n in (1, 2))
+_OTHERS: Final = 100
+"""Instances of a stuck cluster that other people hold."""
 _REST: Final = 150.0
 """Seconds until a life whose every fault is over has come to rest at the latest."""
 
@@ -42,7 +45,10 @@ class Life:
 
     def __init__(self, home: Path, seed: int, store: Store | None, *routes: str) -> None:
         self.chance = random.Random(seed)
-        self.platform = Platform(home / "platform", render_seconds=(0.05, 0.15), clusters=(*CLUSTERS, SLOW))
+        self.platform = Platform(
+            home / "platform", render_seconds=(0.05, 0.15), clusters=(*CLUSTERS, SLOW, *STUCK),
+            foreign_load={cluster.name: _OTHERS for cluster in STUCK},
+        )  # fmt: skip
         self.store = store
         self.after = self.chance.choice(["move", "move", "keep", "delete"])
         """What the route `portrait` does with sources whose results are delivered."""
@@ -54,6 +60,7 @@ class Life:
             self.shares["first"].outbox = self.shares["last"].inbox
         self.daemon = Daemon(home, self.shares[routes[0]], self.platform.base_url)
         self.daemon.configure("intake", settle="50ms", sweep="1s", ticket_wait=0)
+        self.daemon.configure("dispatch", lag_after="1s")
         self.settle()
         self.kills: list[tuple[Point, Moment]] = []
         self.held = 0
@@ -72,10 +79,12 @@ class Life:
 
     # What people do.
 
-    def settle(self, cap: str = "1GB") -> None:
-        """Write the settings; `cap` is the `max_output` of the route `tight`."""
+    def settle(self, cap: str = "1GB", hedged: Sequence[str] = (STUCK[0].name, "GPU-4090")) -> None:
+        """Write the settings; `cap` is the `max_output` of the route `tight`, `hedged` the clusters of the route that
+        sends once more what lags."""
         shutil.copy(GRAPH, self.daemon.home / GRAPH.name)
         tables = self._tables(cap)
+        tables["hedged"] |= {"clusters": list(hedged)}
         self.daemon.routes(
             **{
                 name: {**tables.get(name, tables["careful"]), "folder": str(s.folder)}
@@ -88,11 +97,12 @@ class Life:
         common = {"clusters": ["GPU-4090", "GPU-A800"], "silence": "3s"}
         app = {**common, "workflow_id": "1234", "inputs": {"input_image": "image"}}
         last = {"outbox": str(self.shares["last"].inbox)} if "last" in self.shares else {}
-        tables = {
+        tables: dict[str, dict[str, Any]] = {
             "portrait": {**app, "workflow_id": self.workflow, "after": self.after},
             "careful": {**app, "on_unknown_submit": "hold"},
             "slow": {**app, "clusters": [SLOW.name]},
             "tight": {**app, "max_output": cap},
+            "hedged": {**app, "rescue": True, "silence": "15s"},
             "grid": {**app, "matrix": {"seed": [1, 2]}},
             "thrifty": {**app, "duplicates": "skip"},
             "first": {**app, **last},
@@ -185,6 +195,10 @@ class Life:
         if not job.paid or job.state is State.DELIVERED:
             for source in job.inputs:
                 self.allow(source.sha256 or self.sha256(job))
+
+    def let_begin(self, *, begins: bool) -> None:
+        """The first stuck cluster begins what waits there from now on, or nothing any more."""
+        self.platform.change(STUCK[0].name, foreign=0 if begins else _OTHERS)
 
     def harm(self, do: str, **how: Any) -> None:
         """This happens to every submission of an app job from now on, until the next death."""

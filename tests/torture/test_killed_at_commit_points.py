@@ -17,7 +17,8 @@ Death = tuple[Point, Moment]
 
 LIVES: Final = 25
 ROUTES: Final = (
-    "portrait", "careful", "slow", "tight", "grid", "thrifty", "first", "last", "pair", "graph", "repaint",
+    "portrait", "careful", "slow", "tight", "grid", "thrifty", "first", "last", "pair", "graph", "hedged",
+    "repaint",
 )  # fmt: skip
 EVERY: Final[list[Death]] = [(point, moment) for point in POINTS for moment in ("before", "after")]
 MONEY: Final[list[Death]] = [

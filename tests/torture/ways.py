@@ -4,14 +4,16 @@ Each way ends in that death, and begins wherever the deaths before it have left 
 first, and die there too.
 """
 
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 from tests.rig.platform import DEADLINE
-from tests.torture.lives import Life, Moment
+from tests.torture.lives import STUCK, Life, Moment
 
 from renderdrop.ledger.failpoints import Point
+from renderdrop.model.job import Job
 from renderdrop.model.lifecycle import OPEN, State
 
 Way = Callable[[Life, Moment], None]
@@ -280,6 +282,92 @@ def lent_out(point: Point) -> Way:
     return way
 
 
+def _hedged(life: Life, path: str) -> Job | None:
+    return next((job for job in life.daemon.jobs() if job.route == "hedged" and job.source.path == path), None)
+
+
+def _lagging(life: Life, *, doomed: bool = False) -> str:
+    """A task is pending on a cluster that begins nothing, of a route that will send it once more: two tasks for it.
+    Returns its file's path. `doomed`: the task fails once it begins."""
+
+    def is_there() -> bool:
+        if doomed:
+            life.harm("fail_task")
+        job = _hedged(life, path)
+        return job is not None and job.state is State.SUBMITTED
+
+    life.settle(hedged=[STUCK[0].name])
+    path = life.drop("hedged", life.fresh(), may_pay=2)
+    if doomed:
+        life.harm("fail_task")
+    life.die_until("accepted", "after", is_there)
+    life.platform.faults()
+    return path
+
+
+def _others(life: Life) -> Callable[[], None]:
+    """Meanwhile others begin elsewhere, until the daemon dies."""
+
+    def meanwhile() -> None:
+        assert life.daemon.process is not None
+        for _ in range(15):
+            for _ in range(4):
+                life.drop("portrait")
+            try:
+                life.daemon.process.wait(4.0)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+
+    return meanwhile
+
+
+def _left_behind(life: Life, path: str) -> None:
+    """The daemon dies once that one has left its task behind, and the second one was not sent yet."""
+    for _ in range(8):
+        life.die("left_behind", "after", meanwhile=_others(life))
+        job = _hedged(life, path)
+        if job is not None and job.spare is not None:
+            return
+    raise AssertionError("others go first")
+
+
+def lagging(point: Point) -> Way:
+    """A task lags, and a second one is begun."""
+
+    def way(life: Life, moment: Moment) -> None:
+        _lagging(life)
+        life.settle()
+        life.die(point, moment, meanwhile=_others(life))
+
+    return way
+
+
+def taken_back(life: Life, moment: Moment) -> None:
+    """A task was left behind, and goes on after all before the second one was sent."""
+    path = _lagging(life)
+    life.settle()
+    _left_behind(life, path)
+    life.let_begin(begins=True)
+    life.die("taken_back", moment)
+    life.let_begin(begins=False)
+
+
+def spare_lost(life: Life, moment: Moment) -> None:
+    """Of two tasks the first one fails, while the second one is with the platform."""
+    path = _lagging(life, doomed=True)
+    life.settle(hedged=[cluster.name for cluster in STUCK])
+    _left_behind(life, path)
+
+    def begins() -> None:
+        life.daemon.wait(lambda: (job := _hedged(life, path)) and job.state is State.SUBMITTED, "both are on their way")
+        life.let_begin(begins=True)
+
+    life.die("spare_lost", moment, meanwhile=begins)
+    life.let_begin(begins=False)
+    life.settle()
+
+
 def silent(life: Life, moment: Moment) -> None:
     """A task never says anything new."""
     life.drop("careful")
@@ -315,11 +403,16 @@ WAYS: Final[Mapping[Point, Way]] = {
     "upload_forgotten": uploads_lost("upload_forgotten", late=False),
     "changed": changed,
     "unpublished": lent_out("unpublished"),
+    "clusters_seen": dropping("clusters_seen", several=False),
+    "left_behind": lagging("left_behind"),
+    "taken_back": taken_back,
     "progress": dropping("progress", "slow"),
+    "lags": lagging("lags"),
     "rendered": dropping("rendered"),
     "task_failed": failing("task_failed"),
     "uploads_again": uploads_lost("uploads_again", late=True),
     "silent": silent,
+    "spare_lost": spare_lost,
     "fetched": dropping("fetched"),
     "names": dropping("names"),
     "names_taken": names_taken,

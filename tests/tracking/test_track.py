@@ -3,93 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Connection
 from structlog.testing import capture_logs
+from tests.tracking.conftest import OUT, Followed, report
 
 from renderdrop.ledger import moves, queries
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary
-from renderdrop.model.job import Job, Level, Output, Remark
+from renderdrop.model.job import Level, Remark
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.platform.answers import Nonsense
-from renderdrop.platform.client import CALLS, Client
+from renderdrop.platform.client import CALLS
 from renderdrop.platform.reports import Report, Status
-from renderdrop.runtime.budget import Budget
-from renderdrop.runtime.tasks import Tasks
-from renderdrop.runtime.troubles import PLATFORM, POLLS, Troubles
-from renderdrop.tracking import track
-from renderdrop.tracking.track import Track
-
-if TYPE_CHECKING:
-    from tests.conftest import Books, FakeClock
-
-OUT = Output(0, "9", "Save", "http://platform/a.png")
-
-
-def report(
-    status: Status = "running", progress: float | None = None, node: str | None = None,
-    outputs: tuple[Output, ...] = (), remarks: tuple[Remark, ...] = (), strange: tuple[str, ...] = (),
-) -> Report:  # fmt: skip
-    return Report(status, progress, node, outputs, remarks, strange)
-
-
-class Followed:
-    """A tracker on a platform that answers what a test says, and a clock that a test lets run."""
-
-    def __init__(self, books: Books, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.books = books
-        self.clock = clock
-        self.answer: Report | Fault | Callable[[str], Any] = report()
-        self.asked: list[str] = []
-        self.woken: list[str] = []
-        self.tasks = Tasks()
-        self.troubles = Troubles(books.ledger, clock)
-        self.budget = Budget(1000, clock.at)
-        client = Client("http://127.0.0.1:1", SecretStr("AI-x"))
-        self.track = Track(
-            client, books.ledger, clock, self.troubles, self.budget, self.tasks,
-            lambda: self.woken.append("rendered"), lambda: self.woken.append("requeued"),
-            lambda: self.woken.append("ended"),
-        )  # fmt: skip
-        self.track.set_routes((books.route,))
-        monkeypatch.setattr(track, "ASK", dict.fromkeys(("app", "graph", "model"), self.ask))
-
-    async def ask(self, _: Client, task: str, __: object) -> Report:
-        self.asked.append(task)
-        answer = self.answer
-        if callable(answer):
-            answer = await answer(task)
-        if isinstance(answer, Fault):
-            raise answer
-        return answer
-
-    async def look(self, answer: Report | Fault | None = None, after: float = 40.0) -> None:
-        """Time passes, one look at everything that is due is made to its end."""
-        if answer is not None:
-            self.answer = answer
-        self.clock.run(after)
-        await self.track.tick()
-        async with asyncio.timeout(10):
-            while polls := set(self.tasks._running):  # of this tick
-                await asyncio.wait(polls)
-                await asyncio.sleep(0)
-
-    async def job(self, *path: str, **changes: Any) -> Job:
-        made = await self.books.job(State.SUBMITTED, *path, **changes)
-        await self.track.take_up()
-        return made
-
-
-@pytest.fixture
-async def followed(books: Books, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Followed]:
-    made = Followed(books, clock, monkeypatch)
-    yield made
-    await made.tasks.stop(0.0)
+from renderdrop.runtime.troubles import PLATFORM, POLLS
 
 
 async def test_progress_and_node_are_written_down_when_they_change(followed: Followed) -> None:
@@ -486,3 +416,51 @@ async def test_nothing_is_held_while_every_task_is_refused_for_a_night(followed:
     await followed.look(report("success", outputs=(OUT,)))
     await followed.look(after=100.0)
     assert {(await followed.books.see(job)).state for job in jobs} == {State.RENDERED}
+
+
+async def test_too_many_requests_halve_the_pace_of_all_polls(followed: Followed) -> None:
+    await followed.job()
+    await followed.look(Busy("429", 1.0), after=1.0)
+    assert followed.budget.pace == 500.0
+    assert followed.budget.rate == 1000.0
+
+
+async def test_run_times_of_the_ledger_tell_how_long_a_task_may_be_left_alone(followed: Followed) -> None:
+    begun = followed.clock.text()
+    followed.clock.run(300.0)
+    done = followed.clock.text()
+    for n in range(30):
+        await followed.books.job(State.DELIVERED, f"{n}.png", started_at=begun, finished_at=done)
+    await followed.job("new.png", task="7")
+    followed.answer = report()
+    for _ in range(60):
+        await followed.look(after=1.0)
+    assert len(followed.asked) <= 5
+
+
+async def test_a_task_that_ran_before_a_restart_is_as_old_as_it_is(followed: Followed) -> None:
+    begun = followed.clock.text()
+    followed.clock.run(300.0)
+    done = followed.clock.text()
+    for n in range(30):
+        await followed.books.job(State.DELIVERED, f"{n}.png", started_at=begun, finished_at=done)
+    await followed.job("new.png", task="7", started_at=begun, status="running")
+    followed.answer = report()
+    for _ in range(20):
+        await followed.look(after=1.0)
+    assert len(followed.asked) >= 6  # its end is due
+
+
+async def test_a_task_whose_success_could_not_be_written_down_is_asked_after_again(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await followed.job()
+    with monkeypatch.context() as patch, capture_logs():
+
+        async def broken(*_: object, **__: object) -> bool:
+            raise OSError("no")
+
+        patch.setattr(followed.books.ledger, "write", broken)
+        await followed.look(report("success", outputs=(OUT,)))
+    await followed.look(report("success", outputs=(OUT,)))
+    assert (await followed.books.see(job)).state is State.RENDERED

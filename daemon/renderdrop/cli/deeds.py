@@ -54,7 +54,8 @@ def release(
 ) -> None:
     """Let held jobs go on.
 
-    Their task is asked after again; those without one are sent once more.
+    Their task is asked after again; those without one are sent once more. A task that one has left behind is followed
+    on, but not once the job is sent afresh.
     """
     _do(opened(config), job, partial(_let_go, resubmit=resubmit))
 
@@ -62,7 +63,7 @@ def release(
 def cancel(job: Annotated[list[str], typer.Argument(help=_HELP)], config: Config = None) -> None:
     """End open jobs.
 
-    The platform has no call for it: what it renders already goes on and may be billed.
+    The platform has no call for it: what it renders already goes on and may be billed; of two tasks, both.
     """
     _do(opened(config), job, _end)
 
@@ -91,7 +92,7 @@ def _run_again(conn: "Connection", job: "Job", at: str, *, loaded: "Loaded") -> 
 
 
 def _let_go(conn: "Connection", job: "Job", at: str, *, resubmit: bool) -> str:
-    from renderdrop.ledger import moves
+    from renderdrop.ledger import moves, spares
     from renderdrop.model.job import Outcome
 
     if job.state is not State.HELD:
@@ -106,6 +107,8 @@ def _let_go(conn: "Connection", job: "Job", at: str, *, resubmit: bool) -> str:
         said = "it is sent once more" + (", and may be paid for twice" if twice else "")
     if not moves.move(conn, job.id, State.HELD, to, at, note, error=None):
         raise _Cannot(_MOVED_ON)
+    if to is State.QUEUED:
+        spares.start_afresh(conn, job.id)
     return said
 
 
@@ -121,6 +124,9 @@ def _end(conn: "Connection", job: "Job", at: str) -> str:
         billed = "; its render is finished and paid for: `renderdrop retry` still fetches it"
     elif job.task_id is not None and job.state in (State.SUBMITTED, State.HELD):
         billed = f"; the platform has no cancel call: task {job.task_id} may go on and be billed"
+    if job.spare is not None:
+        beside = f"task {job.spare.task_id}, which it had left behind, may go on and be billed"
+        billed += f", and {beside}" if billed else f"; the platform has no cancel call: {beside}"
     if not moves.cancel(conn, job.id, job.state, at, f"a person cancelled it{billed}"):
         raise _Cannot(_MOVED_ON)
     return "cancelled" + _left(conn, job) + billed

@@ -3,14 +3,16 @@
 Owns the row that scripts read (DESIGN 6) and the table that people read. Looks at the ledger once, changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from renderdrop.cli.finish import finish
 from renderdrop.cli.opening import Config, has_ledger, ledger_of, no_ledger, opened
 from renderdrop.cli.paper import as_json, hint, line, on_terminal, rows, shortened
+from renderdrop.cli.waits import closed_routes, held_routes, paused_by_hand, tell_pauses, waits
 from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
@@ -48,18 +50,27 @@ def jobs(
     with engine.view(path) as conn:
         found = queries.listed(conn, states=state or (), route=route, limit=most + 1 if most else None)
         troubles = queries.present_troubles(conn)
+        closed, paused = held_routes(conn, loaded), paused_by_hand(conn)
+        done = (
+            ""
+            if json or route is not None or state
+            else finish(conn, loaded, closed_routes(conn, loaded, lasting=True))
+        )
     listed = found[:most] if most else found
     if json:
-        as_json([row(job) for job in listed])
+        as_json([row(job, closed) for job in listed])
         return
     tell_troubles(troubles)
-    _table(listed)
+    tell_pauses({name: since for name, since in paused.items() if route in (None, name)})
+    _table(listed, closed)
+    if done:
+        hint(f"All routes: {done}.")
     if len(found) > len(listed):
         hint("… and more; `--limit 0` shows all, `--state` and `--route` narrow them down.")
 
 
-def row(job: "Job") -> dict[str, Any]:
-    """A job as scripts see it; the keys are a contract."""
+def row(job: "Job", closed: "Mapping[str, str]") -> dict[str, Any]:
+    """A job as scripts see it; the keys are a contract. `closed`: the routes of which nothing is sent now, and why."""
     from renderdrop.model.sidecar import task_id
 
     return {
@@ -72,7 +83,7 @@ def row(job: "Job") -> dict[str, Any]:
         "task_id": task_id(job.task_id),
         "status": job.status,
         "progress": job.progress,
-        "error": waiting(job) or job.error,
+        "error": waits(job, closed) or job.error,
         "outputs": named_outputs(job),
         "created": job.created,
         "updated": job.updated,
@@ -83,13 +94,6 @@ def named_outputs(job: "Job") -> list[str]:
     """The paths below the outbox of the outputs that have their names."""
     folder = f"{job.folder}/" if job.folder else ""
     return [folder + output.file for output in job.outputs if output.file is not None]
-
-
-def waiting(job: "Job") -> str | None:
-    """What a job waits for: "waiting for input_video"; None for one that waits for nothing of its own."""
-    if job.state is not State.QUEUED or job.waiting_for is None:
-        return None
-    return f"waiting for {job.waiting_for}"
 
 
 def doing(job: "Job") -> str | None:
@@ -111,7 +115,7 @@ def tell_troubles(troubles: "Sequence[Trouble]") -> None:
             hint(text)
 
 
-def _table(listed: "Sequence[Job]") -> None:
+def _table(listed: "Sequence[Job]", closed: "Mapping[str, str]") -> None:
     from renderdrop.model.units import spoken
     from renderdrop.runtime.clock import Clock
 
@@ -125,12 +129,12 @@ def _table(listed: "Sequence[Job]") -> None:
     columns = ("id", "route", "state", "source", "cluster", "progress", "age", "note")
     rows(
         columns,
-        ((j.id, j.route, j.state.value, j.source.path, j.cluster, doing(j), when(j), _note(j)) for j in listed),
+        ((j.id, j.route, j.state.value, j.source.path, j.cluster, doing(j), when(j), _note(j, closed)) for j in listed),
         wrapped=(3, 7),
     )
 
 
-def _note(job: "Job") -> str | None:
+def _note(job: "Job", closed: "Mapping[str, str]") -> str | None:
     if job.state is State.DELIVERED and job.error is None:
         return ", ".join(named_outputs(job))
-    return shortened(waiting(job) or job.error or "", _NOTE_LENGTH)
+    return shortened(waits(job, closed) or job.error or "", _NOTE_LENGTH)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from renderdrop.cli.paper import STYLES
+from renderdrop.cli.waits import closed_routes
 from renderdrop.model.errors import Fault
 from renderdrop.model.lifecycle import ENDS, IN_MOTION, State
 from renderdrop.model.names import shown
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from renderdrop.model.job import Job
+    from renderdrop.settings import Loaded
 
 _EVERY: Final = 0.5
 _TASKS_SHOWN: Final = 12
@@ -48,17 +50,21 @@ def mark(ledger: Path) -> int:
         return 0
 
 
-def look(ledger: Path, since: int) -> Look:
-    """One look; an empty one while there is no ledger yet."""
+def look(ledger: Path, since: int, loaded: "Loaded | None" = None) -> Look:
+    """One look; an empty one while there is no ledger yet. With `loaded`, what closes its routes is told too."""
     from renderdrop.ledger import engine, queries
 
     try:
         with engine.view(ledger) as conn:
+            closed = {} if loaded is None else closed_routes(conn, loaded, lasting=True)
             counts = queries.counts(conn) | dict.fromkeys(ENDS, 0)
             return Look(
                 counts | queries.ended_since(conn, since),
                 tuple(queries.listed(conn, states=[State.SUBMITTING, State.SUBMITTED], limit=_TASKS_SHOWN)),
-                tuple(trouble.sentence for trouble in queries.present_troubles(conn)),
+                (
+                    *(trouble.sentence for trouble in queries.present_troubles(conn)),
+                    *(f"route {name}: {why}" for name, why in closed.items()),
+                ),
                 len(queries.unfinished(conn)),
             )
     except Fault:
@@ -106,7 +112,9 @@ def drawn(found: Look) -> "RenderableType":
 
 
 @contextmanager
-def shown_live(ledger: Path, since: int, console: "Console | None" = None) -> Iterator[TextIO]:
+def shown_live(
+    ledger: Path, since: int, console: "Console | None" = None, loaded: "Loaded | None" = None
+) -> Iterator[TextIO]:
     """Show the view until the block ends. Gives a stream for JSON log lines: warnings in them appear above it."""
     from rich.console import Console
     from rich.live import Live
@@ -117,7 +125,7 @@ def shown_live(ledger: Path, since: int, console: "Console | None" = None) -> It
 
         def keep() -> None:
             while not over.is_set():
-                view.update(drawn(look(ledger, since)), refresh=True)
+                view.update(drawn(look(ledger, since, loaded)), refresh=True)
                 over.wait(_EVERY)
 
         thread = threading.Thread(target=keep, name="live view", daemon=True)

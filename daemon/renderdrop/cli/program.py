@@ -16,6 +16,7 @@ from renderdrop.cli.demo import demo
 from renderdrop.cli.explain import explain
 from renderdrop.cli.init import init
 from renderdrop.cli.jobs import jobs
+from renderdrop.cli.pauses import pause, resume
 from renderdrop.cli.rerun import rerun
 from renderdrop.cli.run import run
 from renderdrop.cli.sandbox import sandbox
@@ -48,6 +49,7 @@ def _root(
 
 
 for _command in (
-    run, check, init, jobs, show, retry, release, cancel, rerun, clusters, explain, schema, sandbox, demo,
+    run, check, init, jobs, show, retry, release, cancel, pause, resume, rerun, clusters, explain, schema, sandbox,
+    demo,
 ):  # fmt: skip
     program.command()(_command)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from renderdrop.cli.gathered import Gathered
 from renderdrop.cli.opening import has_ledger, ledger_of
 from renderdrop.cli.paper import fact, line, parameter
+from renderdrop.cli.waits import closed_routes
 from renderdrop.intake.bundle import Part, meant, part_of
 from renderdrop.intake.fit import is_link
 from renderdrop.intake.refuse import described
@@ -56,6 +57,7 @@ def tell_when(loaded: Loaded, route: Route, rel: str, found: Gathered) -> None:
         with engine.view(path) as conn:
             _made_by(conn, route, found)
             jobs = [job for p in found.files for job in queries.at_path(conn, route.name, p)]
+            fact("waits", closed_routes(conn, loaded, lasting=True).get(route.name))
         for job in {job.id: job for job in jobs if job.state is State.QUEUED and job.waiting_for}.values():
             fact("job", f"{job.id} waits for {job.waiting_for}; see `renderdrop show {job.id}`")
     if missing:
@@ -104,7 +106,7 @@ def tell_job(route: Route, found: Gathered) -> None:
         fact("warning", note)
     if route.clusters:
         clusters = ", ".join(wishes.clusters or route.clusters)
-        fact("clusters", f"{clusters} (the least loaded; this order where they are even)")
+        fact("clusters", f"{clusters} (chosen just before it is sent; this order where they are even)")
     files = [
         Sending(name, path.rpartition("/")[2], entry.size if (entry := found.files[path]) is not None else None)
         for name, path, role in found.assembly.assigned

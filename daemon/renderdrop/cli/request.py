@@ -90,4 +90,4 @@ def _listed(name: str, words: str) -> Value:
 
 def _cluster(route: Route, wishes: Wishes) -> str:
     clusters = wishes.clusters or route.clusters
-    return clusters[0] if len(clusters) == 1 else f"the least loaded of {', '.join(clusters)}"
+    return clusters[0] if len(clusters) == 1 else f"one of {', '.join(clusters)}"

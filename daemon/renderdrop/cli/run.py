@@ -89,7 +89,7 @@ def _once(loaded: "Loaded") -> int:
     ledger = ledger_of(loaded)
     began = live.mark(ledger)
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and loaded.settings.daemon.log_format == "auto":
-        with live.shown_live(ledger, began) as above:
+        with live.shown_live(ledger, began, loaded=loaded) as above:
             logs.configure("json", above, loaded.token.get_secret_value())
             code = _loop(loaded, once=True)
     else:

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from renderdrop.cli.jobs import doing, row, waiting
+from renderdrop.cli.jobs import doing, row
 from renderdrop.cli.opening import Config, job_named, ledger_of, opened, require_ledger
 from renderdrop.cli.paper import as_json, fact, parameter
+from renderdrop.cli.waits import held_routes, paused_by_hand, waits
 from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Show everything about one job, and what can be done."""
-    path = ledger_of(opened(config))
+    loaded = opened(config)
+    path = ledger_of(loaded)
     require_ledger(path, [job])
     from renderdrop.ledger import engine, queries
 
@@ -29,14 +31,18 @@ def show(
         found = job_named(conn, job)
         steps = queries.steps(conn, found.id)
         others = [other.id for other in queries.siblings(conn, found.arrival) if other.id != found.id]
+        why = waits(found, held_routes(conn, loaded) if found.state is State.QUEUED else {})
+        paused = found.route in paused_by_hand(conn)
     if json:
-        as_json(_whole(found, steps, others))
+        as_json(_whole(found, steps, others, why))
     else:
-        _tell(found, steps, others)
+        _tell(found, steps, others, why)
+        for step in next_steps(found, paused=paused):
+            fact("next", step)
 
 
-def next_steps(job: "Job") -> list[str]:
-    """What a person can do with a job as it stands, one sentence each."""
+def next_steps(job: "Job", *, paused: bool = False) -> list[str]:
+    """What a person can do with a job as it stands, one sentence each. `paused`: its route is, by hand."""
     again = f"`renderdrop retry {job.id}`"
     away = f"`renderdrop cancel {job.id}` ends it."
     if job.state is State.HELD:
@@ -58,17 +64,20 @@ def next_steps(job: "Job") -> list[str]:
             back = f"moving {what} from {job.source.place}/ back to inbox/"
             return [f"{again} {does}; {back} does the same as a new job."]
         return [f"{again} {does}, if {what} {'is' if len(job.sources) == 1 else 'are'} still there."]
-    if waiting(job):
+    if job.waiting_for is not None and job.state is State.QUEUED:
         return [f"Once that is there it goes on by itself. {away}"]
-    billed = " (the platform may go on and bill it)" if job.state in (State.SUBMITTING, State.SUBMITTED) else ""
+    if paused and job.state is State.QUEUED and not job.paid:
+        return [f"`renderdrop resume {job.route}` lets its route go on. {away}"]
+    sent = job.state in (State.SUBMITTING, State.SUBMITTED) or job.spare is not None
+    billed = " (the platform may go on and bill it)" if sent else ""
     return [f"The daemon carries it on. {away.rstrip('.')}{billed}."]
 
 
-def _whole(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> dict[str, Any]:
+def _whole(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]", why: str | None) -> dict[str, Any]:
     from renderdrop.model.sidecar import short, task_id
 
     folder = f"{job.folder}/" if job.folder else ""
-    return row(job) | {
+    return row(job, {job.route: why} if why else {}) | {
         "kind": job.kind,
         "priority": job.priority,
         "attempts": job.attempts,
@@ -78,7 +87,7 @@ def _whole(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> dict
         "params": dict(job.params),
         "params_from": _origins(job),
         "bundle": job.bundle,
-        "waiting_for": job.waiting_for if waiting(job) else None,
+        "waiting_for": job.waiting_for if job.state is State.QUEUED else None,
         "label": job.wishes.label or None,
         "same_files": list(others),
         "duplicate_of": job.duplicate_of,
@@ -103,6 +112,7 @@ def _whole(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> dict
             }
             for s in job.submissions
         ],
+        "left_behind": _left_behind(job),
         "times": _times(job),
         "history": [
             {"at": s.at, "from": s.frm.value if s.frm else None, "to": s.to.value, "note": s.note} for s in steps
@@ -121,6 +131,14 @@ def _whole(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> dict
     }  # fmt: skip
 
 
+def _left_behind(job: "Job") -> dict[str, Any] | None:
+    """The task that it has left behind for a second one, while that is still followed."""
+    from renderdrop.model.sidecar import task_id
+
+    spare = job.spare
+    return None if spare is None else {"at": spare.at, "cluster": spare.cluster, "task_id": task_id(spare.task_id)}
+
+
 def _times(job: "Job") -> dict[str, str | None]:
     t = job.times
     return {
@@ -135,13 +153,13 @@ def _origins(job: "Job") -> dict[str, str]:
     return {name: job.wishes.origins.get(name, ROUTE) for name in job.params}
 
 
-def _tell(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> None:
+def _tell(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]", why: str | None) -> None:
     from renderdrop.model.units import spoken_size
 
     fact("job", job.id)
     fact("route", f"{job.route} ({job.kind})")
     fact("state", job.state.value)
-    fact("error" if job.state is State.FAILED else "note", waiting(job) or job.error)
+    fact("error" if job.state is State.FAILED else "note", why or job.error)
     if job.kind == "app":
         fact("workflow", f"{job.workflow_id}, version {job.version_id or 'newest'}")
     else:
@@ -154,6 +172,8 @@ def _tell(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> None:
     fact("duplicate of", job.duplicate_of)
     fact("cluster", job.cluster)
     fact("task", job.task_id)
+    if (spare := job.spare) is not None:
+        fact("left behind", f"task {spare.task_id} on {spare.cluster}, since {spare.at}; it is still followed")
     fact("progress", doing(job))
     fact("node", job.node if job.state is State.SUBMITTED else None)
     for name, origin in _origins(job).items():
@@ -183,8 +203,6 @@ def _tell(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]") -> None:
     for step in steps:
         way = f"{step.frm.value} → {step.to.value}" if step.frm else step.to.value
         fact(f"history {step.at}", f"{way}: {step.note}" if step.note else way)
-    for step_ahead in next_steps(job):
-        fact("next", step_ahead)
 
 
 def _now(source: "Source") -> str:

@@ -1,11 +1,22 @@
-"""Which cluster a job goes to. Pure: everything it may know stands in one dataclass.
+"""Which cluster a job goes to: what a choice may know, what it may say, and the simple policy `least-loaded`.
 
-Owns the policy `least-loaded`. A later policy replaces `choose` behind the same inputs and can be simulated
-with them; nothing here may ask the clock, the ledger or the platform.
+Pure: everything that a policy may know stands in one dataclass, so that it can be simulated (`bench/dispatch`);
+nothing here may ask the clock, the ledger or the platform. The other policy, which learns, is in `expected`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from renderdrop.dispatch.learned import NOTHING, Learned
+
+
+@dataclass(frozen=True, slots=True)
+class OurTask:
+    """One of our tasks on a cluster. `seconds` since it was sent, or since it was first seen running."""
+
+    workflow: str
+    seconds: float
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,29 +24,51 @@ class ClusterView:
     """One active cluster as known at the moment of choice.
 
     `nodes`: instances that existed when the status was taken. `ceiling`: how far it could scale then, None where
-    the platform could not tell. `ours`: our own tasks there now, those sent since the status among them.
+    the platform could not tell. `ours`: our own tasks there now, those sent since the status among them; `tasks`: the
+    same, one by one.
     """
 
     nodes: int
     ceiling: int | None
     ours: int
+    tasks: tuple[OurTask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """All that a choice depends on. `allowed` is the route's list in its order of preference; `active` holds only
-    clusters that exist now; `resting` those that refused or failed a moment ago."""
+    clusters that exist now; `resting` those that refused or failed a moment ago.
+
+    For the policy that learns: the job's `workflow`; `queue`, how many jobs wait to be sent, by workflow, this one
+    among them; `age`, seconds since the clusters' status was taken; `learned`; `last`, the cluster that was chosen
+    last for the workflow; `held`, seconds for which none of its jobs could be begun.
+    """
 
     allowed: tuple[str, ...]
     active: Mapping[str, ClusterView]
     resting: frozenset[str] = frozenset()
+    workflow: str = ""
+    queue: Mapping[str, int] = field(default_factory=dict)
+    age: float = 0.0
+    learned: Learned = NOTHING
+    last: str | None = None
+    held: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The cluster, and the reason for the job's history."""
+    """The cluster, and the reason for the job's history. `room`: how many jobs like it could be begun now, None = any
+    number."""
 
     cluster: str
+    reason: str
+    room: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The job waits, because none of the clusters is worth it now; `reason` says for what."""
+
     reason: str
 
 

@@ -12,14 +12,19 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from renderdrop.dispatch.choose import Choice, choose
+from renderdrop.dispatch.choose import Choice, Hold, choose
+from renderdrop.dispatch.expected import expect
 from renderdrop.dispatch.farm import Farm
 from renderdrop.dispatch.kinds import Errand
+from renderdrop.dispatch.limits import Closed, Limits
 from renderdrop.dispatch.opened import Opened, opened
+from renderdrop.dispatch.outlook import Outlook
+from renderdrop.dispatch.queue import Queue
+from renderdrop.dispatch.rescue import REST, Rescue, left_on
 from renderdrop.dispatch.same import Same
 from renderdrop.dispatch.submit import Submit
 from renderdrop.dispatch.upload import Stopping
-from renderdrop.ledger import moves, queries
+from renderdrop.ledger import moves
 from renderdrop.ledger.adopt import disband
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
@@ -49,6 +54,10 @@ _TRIAL_LOOK: Final = 200
 """Queued jobs among which one is chosen for a trial."""
 _SAME_REST: Final = 2.0
 """Seconds until a duplicate of a job that is under way is looked at again."""
+_CLOSED_REST: Final = 1.0
+"""Seconds until a job is looked at again whose route was closed after it had been taken up."""
+_HOLD_REST: Final = 5.0
+"""Seconds until a job is looked at again that was taken up and then had better wait for a cluster."""
 _WRITER_REST: Final = 2.0
 """Seconds until a file that somebody opened for writing again, after it settled, is looked at once more."""
 
@@ -64,6 +73,7 @@ class Dispatch:
         troubles: Troubles,
         farm: Farm,
         same: Same,
+        rescue: Rescue,
         submit: Submit,
         hands: Hands,
         disks: Disks,
@@ -81,8 +91,15 @@ class Dispatch:
         self._submitted = submitted
         self._shared = shared
         self._same = same
+        self._rescue = rescue
         self._ended = ended
         self._routes: dict[str, Route] = {}
+        self._sending: list[Route] = []
+        """Those that may send now: what waits in others is no reason to use a slow cluster."""
+        self._queue = Queue(ledger, clock)
+        self._outlook = Outlook(ledger, clock, farm)
+        self.learns = False
+        """The policy: expected-completion, else least-loaded."""
         self._trials: dict[str, set[str]] = {}
         self._choosing = asyncio.Lock()
         self.stopped = False
@@ -96,20 +113,38 @@ class Dispatch:
         """The routes whose jobs are sent from now on."""
         self._routes = {route.name: route for route in routes}
 
+    def set_limits(self, limits: Limits) -> None:
+        """What holds for all routes together from now on."""
+        self._queue.limits = limits
+
     async def round(self) -> None:
         """Take up as many queued jobs as there are hands."""
         if self.stopped or self._troubles.stops(SUBMISSIONS):
             return
         open_routes, on_trial = self._sort_routes()
         passed_over = self._hands.passed_over()
+        for job in await self._queue.paid_for([*open_routes, *on_trial], passed_over, self._hands.free):
+            self._take(job)
+            passed_over.add(job.id)
+        stand = await self._queue.standing(self._routes.values())
+        open_routes, on_trial = ([n for n in names if n not in stand.closed] for names in (open_routes, on_trial))
+        self._sending = [route for name, route in self._routes.items() if name in open_routes]
         if open_routes and self._hands.free:
             free = self._hands.free
             if self._submit.in_doubt:
                 await self._try_platform(open_routes, passed_over)
                 return
-            jobs = await self._ledger.read(
-                lambda c: queries.waiting(c, routes=open_routes, but=passed_over, limit=free)
-            )
+            if self.learns:
+                rooms = await self._outlook.rooms(self._sending)
+                open_routes = [name for name in open_routes if rooms.get(name) != 0]
+                stand = stand.within(rooms)
+            rescuing = [route.name for route in self._sending if route.rescue and route.name in open_routes]
+            # One at a time: where a whole cluster stands still, what is sent first tells where there is room.
+            if (lagging := await self._rescue.next(rescuing, passed_over)) is not None:
+                self._take(lagging)
+                passed_over.add(lagging.id)
+                free = self._hands.free
+            jobs = await self._queue.next(open_routes, passed_over, free, stand)
             self._hands.more = len(jobs) == free
             for job in jobs:
                 self._take(job)
@@ -134,7 +169,7 @@ class Dispatch:
         second lost answer would need a person, and an hour's trouble must not use up a whole batch."""
         if self._hands.taken:
             return
-        jobs = await self._ledger.read(lambda c: queries.waiting(c, routes=routes, but=passed_over, limit=_TRIAL_LOOK))
+        jobs = await self._queue.next(routes, passed_over, _TRIAL_LOOK)
         for job in sorted(jobs, key=_has_lost_an_answer)[:1]:
             self._take(job)
 
@@ -153,10 +188,17 @@ class Dispatch:
     def _take(self, job: Job) -> None:
         # Settings that were read again while the queue was looked at may have taken its route away.
         if (route := self._routes.get(job.route)) is not None:
-            self._hands.take(job.id, self._send(job), self._disks.of(route))
+            self._queue.took(job)
+            self._hands.take(job.id, self._carry(job), self._disks.of(route))
+
+    async def _carry(self, job: Job) -> None:
+        try:
+            await self._send(job)
+        finally:
+            self._queue.began(job)
 
     async def _next_of(self, route: str, but: set[str]) -> Job | None:
-        found = await self._ledger.read(lambda c: queries.waiting(c, routes=[route], but=but, limit=1))
+        found = await self._queue.next([route], but, 1)
         return found[0] if found else None
 
     async def _send(self, job: Job) -> None:
@@ -166,6 +208,9 @@ class Dispatch:
         if job.paid and job.task_id is not None:
             await self._resume(job)
             return
+        second = left_on(job) is not None
+        if second:
+            self._hands.rest(job.id, REST)
         disk = self._disks.of(route)
         try:
             await disk(online, Folders(route.inbox, route.outbox, route.done, route.failed))
@@ -174,7 +219,10 @@ class Dispatch:
                     self._hands.rest(job.id, _WRITER_REST)
                     return
                 await self._submit.ready(route, files)
-                if route.duplicates == "skip" and not job.wishes.whole and await self._is_known(route, job, files):
+                if second and not await self._rescue.may_begin(route, job):
+                    return
+                skips = route.duplicates == "skip" and not job.wishes.whole and not second
+                if skips and await self._is_known(route, job, files):
                     return
                 errand = await self._begin(route, job, files)
                 if errand is not None:
@@ -236,26 +284,61 @@ class Dispatch:
             choice = await self._choose(route, job)
             if choice is None:
                 return None
-            at = self._clock.text()
-            number = await self._ledger.write(
-                lambda c: moves.begin_submission(
+            if isinstance(choice, Hold):
+                self._hands.rest(job.id, _HOLD_REST if left_on(job) is None else REST)
+                log.debug("job_waits_for_cluster", job=job.id, route=route.name, reason=choice.reason)
+                return None
+            at, now = self._clock.text(), self._clock.now()
+
+            def begin(c: Connection) -> int | Closed | None:
+                if (closed := self._queue.closed(c, route, now)) is not None:
+                    return closed
+                if left_on(job) is not None and not self._rescue.leave(c, job, at):
+                    return None
+                return moves.begin_submission(
                     c, job.id, at, cluster=choice.cluster, note=choice.reason,
                     workflow_id=job.wishes.workflow_id or route.workflow_id,
                     version_id=job.wishes.version_id or route.version_id, params=params, priority=job.priority,
-                ),
-                point="submitting",
-            )  # fmt: skip
+                )  # fmt: skip
+
+            leaves = job.state is State.SUBMITTED
+            if leaves:
+                number = await self._ledger.write(begin, point="left_behind")
+            else:
+                number = await self._ledger.write(begin, point="submitting")
+        if isinstance(number, Closed):
+            self._hands.rest(job.id, _CLOSED_REST)
+            return None
         if number is None:
             return None
+        self._queue.began(job)
+        if leaves:
+            self._farm.left_behind(job.cluster or "", job.id)
+            log.warning("task_left_behind", job=job.id, route=route.name, task=job.task_id, cluster=job.cluster)
+        if choice.cluster:
+            self._outlook.begun(job.wishes.workflow_id or route.workflow_id, choice)
+            self._farm.tried(choice.cluster)
         log.info("job_submitting", job=job.id, route=route.name, cluster=choice.cluster, reason=choice.reason)
         return Errand(route, job, number, choice.cluster, params, files)
 
-    async def _choose(self, route: Route, job: Job) -> Choice | None:
+    async def _choose(self, route: Route, job: Job) -> Choice | Hold | None:
         if route.kind == "model":
             return Choice("", "the platform itself places what is asked of a model")
         # A ticket's clusters count as far as the route still allows them.
         allowed = tuple(name for name in job.wishes.clusters if name in route.clusters) or route.clusters
-        choice = choose(await self._farm.situation(allowed))
+        left = left_on(job)
+        allowed = tuple(name for name in allowed if name != left)
+        choice: Choice | Hold | None
+        if self.learns:
+            workflow = job.wishes.workflow_id or route.workflow_id
+            situation = await self._outlook.situation(allowed, workflow, self._sending)
+            choice = expect(situation)
+        else:
+            situation = await self._farm.situation(allowed)
+            choice = choose(situation)
+        rests = isinstance(choice, Choice) and choice.cluster in situation.resting
+        if left is not None and (choice is None or rests):
+            return Hold("no other cluster can take a second task now")
         if choice is None:
             await self._troubles.tell(
                 "route",
@@ -274,11 +357,15 @@ class Dispatch:
 
     async def _drop(self, job: Job, reason: str) -> None:
         """End a job whose files are not what they were: what lies there may become a new job."""
+        if await self._rescue.takes_back(job, reason):
+            return
         at = self._clock.text()
         if await self._ledger.write(lambda c: disband(c, job.id, at, reason), point="dropped"):
             log.info("job_cancelled", job=job.id, route=job.route, reason=reason)
 
     async def _fail(self, job: Job, reason: str) -> None:
+        if await self._rescue.takes_back(job, reason):
+            return
         at = self._clock.text()
         if await self._ledger.write(
             lambda c: moves.move(c, job.id, State.QUEUED, State.FAILED, at, reason, error=reason),

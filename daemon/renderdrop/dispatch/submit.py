@@ -7,7 +7,6 @@ request for one intent; a job that is to be sent again goes back to the queue fi
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Final
 
 import structlog
@@ -17,7 +16,7 @@ from renderdrop.dispatch.farm import UNKNOWN_CALL, Farm
 from renderdrop.dispatch.kinds import Errand, Kinds
 from renderdrop.dispatch.opened import Opened
 from renderdrop.dispatch.upload import Stopping
-from renderdrop.ledger import moves
+from renderdrop.ledger import moves, spares
 from renderdrop.ledger.adopt import disband
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
@@ -159,6 +158,8 @@ class Submit:
         self._refusals.pop(case.route.name, None)
         self._faults.end()
         self._hands.forget(case.job.id)
+        if case.cluster:
+            self._farm.accepted(case.cluster)
         await self._troubles.end("route", case.route.name)
         bound = log.bind(job=case.job.id, route=case.route.name, task=task, cluster=case.cluster)
         if moved:
@@ -240,7 +241,7 @@ class Submit:
     async def _unknown(self, case: Errand, fault: Unknown) -> None:
         verdict = after_unknown(case.job.submissions, case.route.on_unknown_submit, fault.sentence)
         self._hands.rest(case.job.id, _AFTER_UNKNOWN)
-        await self._end(case, verdict.outcome, verdict.to, verdict.sentence)
+        await self._end(case, verdict.outcome, verdict.to, verdict.sentence, fact=verdict.fact)
         if self._faults.add(case.job.id, ""):
             # A gateway that loses every answer must not make a person decide about every file in the queue.
             await self._troubles.tell("platform", SUBMISSIONS, f"several submissions in a row failed: {fault.sentence}")
@@ -249,32 +250,32 @@ class Submit:
         at, job = self._clock.text(), case.job
         sentence = f"{fault.sentence}; the upload was abandoned, the file is taken again once it has settled"
 
-        def drop(c: Connection) -> None:
+        def drop(c: Connection) -> bool:
             moves.end_submission(c, case.number, at, Outcome.NOT_SENT, sentence)
+            if spares.take_back(c, job.id, State.SUBMITTING, at, sentence):
+                return False
             if moves.move(c, job.id, State.SUBMITTING, State.QUEUED, at, sentence):
                 disband(c, job.id, at, sentence)
+            return True
 
-        await self._ledger.write(drop, point="changed")
-        log.info("job_cancelled", job=job.id, route=job.route, reason=sentence)
+        gone = await self._ledger.write(drop, point="changed")
+        log.info("job_cancelled" if gone else "task_taken_back", job=job.id, route=job.route, reason=sentence)
 
     async def _back(self, case: Errand, sentence: str) -> None:
         """To the queue again, nothing burnt: it was not this job's fault."""
         await self._end(case, Outcome.NOT_SENT, State.QUEUED, sentence)
 
-    async def _end(self, case: Errand, outcome: Outcome, to: State, sentence: str, attempts: int | None = None) -> None:
-        await self._ledger.write(
-            partial(_close, case=case, at=self._clock.text(), outcome=outcome, to=to, note=sentence, attempts=attempts),
+    async def _end(
+        self, case: Errand, outcome: Outcome, to: State, sentence: str, *, attempts: int | None = None, fact: str = ""
+    ) -> None:
+        at, burnt = self._clock.text(), {} if attempts is None else {"attempts": attempts}
+        went = await self._ledger.write(
+            lambda c: spares.close(c, case.job.id, case.number, at, outcome, to, sentence, fact=fact, burnt=burnt),
             point="not_accepted",
         )
-        event = {State.FAILED: "job_failed", State.HELD: "job_held"}.get(to, "job_requeued")
+        event = {
+            State.FAILED: "job_failed", State.HELD: "job_held", State.SUBMITTED: "task_taken_back",
+        }.get(went, "job_requeued")  # fmt: skip
         log.warning(
             event, job=case.job.id, route=case.route.name, cluster=case.cluster, outcome=outcome, reason=sentence
         )  # fmt: skip
-
-
-def _close(
-    c: Connection, case: Errand, at: str, outcome: Outcome, to: State, note: str, attempts: int | None
-) -> bool:  # fmt: skip
-    moves.end_submission(c, case.number, at, outcome, note)
-    burnt = {} if attempts is None else {"attempts": attempts}
-    return moves.move(c, case.job.id, State.SUBMITTING, to, at, note, error=note, **burnt)

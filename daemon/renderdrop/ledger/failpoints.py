@@ -28,9 +28,10 @@ Point = Literal[
     "renamed", "brought_back", "given_up", "unsaid", "chain_unsaid",
     # job → task
     "claimed", "waits_for_same", "shared", "resumed", "dropped", "not_takeable", "submitting", "uploaded", "to_publish",
-    "complete", "accepted", "not_accepted", "upload_forgotten", "changed", "unpublished",
+    "complete", "accepted", "not_accepted", "upload_forgotten", "changed", "unpublished", "clusters_seen",
+    "left_behind", "taken_back",
     # task → result
-    "progress", "rendered", "task_failed", "uploads_again", "silent",
+    "progress", "lags", "rendered", "task_failed", "uploads_again", "silent", "spare_lost",
     # result → outbox
     "fetched", "names", "names_taken", "no_place", "delivered", "undeliverable",
     # after the end

@@ -6,7 +6,7 @@ the commit that comes *before* such an act. Times are passed in (`at`, ISO 8601 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Update, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -19,33 +19,49 @@ from renderdrop.ledger.schema import (
     remarks,
     shares,
     sources,
+    spares,
     submissions,
     troubles,
     uploads,
 )
 from renderdrop.model.job import Job, Outcome, Output, Remark, Source
-from renderdrop.model.lifecycle import State, may, way
+from renderdrop.model.lifecycle import ENDS, State, may, way
+
+_OVER: Final = ENDS | {State.RENDERED}
+"""States in which nothing more is expected of a task."""
 
 
-def move(conn: Connection, job_id: str, frm: State, to: State, at: str, note: str = "", **changes: Any) -> bool:
+def move(
+    conn: Connection, job_id: str, frm: State, to: State, at: str, note: str = "", *, of_task: str | None = None,
+    **changes: Any,
+) -> bool:  # fmt: skip
     """Move a job, if it is still in `frm`; writes the history row. False: somebody else moved it first.
 
-    `changes` are columns of `jobs` set in the same breath. Raises ValueError for a move that the table forbids.
+    `changes` are columns of `jobs` set in the same breath; with `of_task`, only while that is still its task. A task
+    that it had left behind is followed no more once its results are known or it has ended. Raises ValueError for a move
+    that the table forbids.
     """
     if not may(frm, to):
         raise ValueError(f"no job may go from {frm} to {to}")
     # The guard: whoever lost the race changes nothing.
-    guarded = update(jobs).where(jobs.c.id == job_id, jobs.c.state == frm).values(state=to, updated=at, **changes)
-    if conn.execute(guarded).rowcount != 1:
+    if conn.execute(_guarded(job_id, frm, of_task).values(state=to, updated=at, **changes)).rowcount != 1:
         return False
     conn.execute(insert(history).values(job_id=job_id, at=at, from_state=frm, to_state=to, note=note))
+    if to in _OVER:
+        conn.execute(delete(spares).where(spares.c.job_id == job_id))
     return True
 
 
-def change(conn: Connection, job_id: str, state: State, at: str, **changes: Any) -> bool:
-    """Set columns of a job that is in `state`, without moving it."""
-    guarded = update(jobs).where(jobs.c.id == job_id, jobs.c.state == state).values(updated=at, **changes)
-    return conn.execute(guarded).rowcount == 1
+def change(
+    conn: Connection, job_id: str, state: State, at: str, *, of_task: str | None = None, **changes: Any
+) -> bool:  # fmt: skip
+    """Set columns of a job that is in `state`, without moving it; with `of_task`, only while that is its task."""
+    return conn.execute(_guarded(job_id, state, of_task).values(updated=at, **changes)).rowcount == 1
+
+
+def _guarded(job_id: str, state: State, of_task: str | None) -> Update:
+    guarded = update(jobs).where(jobs.c.id == job_id, jobs.c.state == state)
+    return guarded if of_task is None else guarded.where(jobs.c.task_id == of_task)
 
 
 def is_in(conn: Connection, job_id: str, state: State) -> bool:
@@ -64,7 +80,7 @@ def begin_submission(
     if not move(
         conn, job_id, State.QUEUED, State.SUBMITTING, at, note, cluster=cluster, workflow_id=workflow_id,
         version_id=version_id, params=dict(params), priority=priority, task_id=None, paid=False, status=None,
-        progress=None, node=None, started_at=None, finished_at=None, sent={}, duplicate_of=None,
+        progress=None, node=None, started_at=None, finished_at=None, sent={}, duplicate_of=None, lags_since=None,
     ):  # fmt: skip
         return None
     begun = insert(submissions).values(job_id=job_id, at=at, cluster=cluster).returning(submissions.c.id)
@@ -182,6 +198,7 @@ def retry(conn: Connection, job_id: str, frm: State, at: str) -> bool:
         # A failed job has a base only where the end of its chain was told of it: that is still to be taken back.
         base=jobs.c.base if frm is State.FAILED else None,
         paid=jobs.c.paid & (jobs.c.delivered_at.is_(None)), delivered_at=None, duplicate_of=None, fingerprint=None,
+        rescued=False,
     )  # fmt: skip
     if moved:
         conn.execute(update(sources).where(sources.c.job_id == job_id).values(filed=False))

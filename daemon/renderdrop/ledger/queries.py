@@ -1,14 +1,16 @@
 """Every read of the ledger. Plain functions of a connection; none of them writes."""
 
 import os
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
+from renderdrop.ledger.line import AWAY
 from renderdrop.ledger.rows import chunks, with_all
-from renderdrop.ledger.schema import history, jobs, outputs, published, shares, sources, troubles, uploads
+from renderdrop.ledger.schema import history, jobs, outputs, published, shares, sources, spares, troubles, uploads
 from renderdrop.model.job import Job, Place, Step
 from renderdrop.model.lifecycle import ENDS, IN_MOTION, OPEN, State
 
@@ -21,15 +23,6 @@ _OWNED: Final = (
 )
 """The paths of an inbox that are some job's: of an open one, or of an ended one whose source still lies there. Not
 those of a job that waits for partners: its files are still looked at like any that came in."""
-
-
-_AWAY: Final = (
-    select(sources.c.id)
-    .where(sources.c.job_id == jobs.c.id)
-    .where(or_(sources.c.place.in_([Place.DONE, Place.FAILED]), sources.c.told.is_not(None)))
-    .exists()
-)
-"""Of a queued job: it waits for a source to be brought back from done/ or failed/, or for the notices there to go."""
 
 
 _ON_THE_WAY: Final = and_(sources.c.filed.is_(False), or_(sources.c.stored.is_not(None), sources.c.told.is_not(None)))
@@ -75,14 +68,6 @@ def job(conn: Connection, job_id: str) -> Job | None:
     return found[0] if found else None
 
 
-def waiting(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
-    """Queued jobs of these routes, the most urgent first, without those already in hand."""
-    queued = select(jobs).where(
-        jobs.c.state == State.QUEUED, jobs.c.route.in_(routes), jobs.c.waiting_for.is_(None), ~_AWAY
-    )
-    return _in_turn(conn, queued.order_by(jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id), but, limit)
-
-
 def rendered(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
     """Rendered jobs of these routes, those that were finished first, without those already in hand."""
     done = select(jobs).where(jobs.c.state == State.RENDERED, jobs.c.route.in_(routes))
@@ -95,7 +80,7 @@ def submitting(conn: Connection) -> list[Job]:
 
 
 class Following(NamedTuple):
-    """A job that is with the platform."""
+    """A job that is with the platform, by its task. `left`: by the one that it has left behind for a second one."""
 
     id: str
     route: str
@@ -104,13 +89,22 @@ class Following(NamedTuple):
     status: str | None
     progress: float | None
     node: str | None
+    workflow_id: str
+    cluster: str | None
+    submitted_at: str | None
+    started_at: str | None
+    lags_since: str | None
+    left: bool = False
 
 
 def submitted(conn: Connection) -> list[Following]:
     """Every job that is with the platform."""
-    columns = (jobs.c.id, jobs.c.route, jobs.c.kind, jobs.c.task_id, jobs.c.status, jobs.c.progress, jobs.c.node)
+    columns = (
+        jobs.c.id, jobs.c.route, jobs.c.kind, jobs.c.task_id, jobs.c.status, jobs.c.progress, jobs.c.node,
+        jobs.c.workflow_id, jobs.c.cluster, jobs.c.submitted_at, jobs.c.started_at, jobs.c.lags_since,
+    )  # fmt: skip
     rows = conn.execute(select(*columns).where(jobs.c.state == State.SUBMITTED).order_by(jobs.c.submitted_at))
-    return [Following(*row) for row in rows]
+    return [Following(*tuple(row)) for row in rows]
 
 
 def to_file(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
@@ -249,18 +243,21 @@ def counts(conn: Connection) -> dict[State, int]:
 
 
 class Unfinished(NamedTuple):
-    """A job that is not over. `waits`: for partners of its files, which this process cannot bring about."""
+    """A job that is not over. `waits`: for partners of its files, which this process cannot bring about; `unsent`: it
+    is queued, and something has to be submitted for it."""
 
     id: str
     route: str
     state: State
     waits: bool
+    unsent: bool
 
 
 def unfinished(conn: Connection) -> list[Unfinished]:
     """Jobs that the daemon still has to carry on, ended ones whose sources are not filed among them; held ones are not:
     they wait for a person, and so do the sources that they share with ended ones."""
-    columns = (jobs.c.id, jobs.c.route, jobs.c.state, jobs.c.waiting_for)
+    left_behind = select(spares.c.id).where(spares.c.job_id == jobs.c.id).exists()
+    columns = (jobs.c.id, jobs.c.route, jobs.c.state, jobs.c.waiting_for, or_(jobs.c.paid, left_behind).label("sent"))
     in_motion = select(*columns).where(jobs.c.state.in_(IN_MOTION))
     unfiled = (
         select(*columns)
@@ -269,9 +266,11 @@ def unfinished(conn: Connection) -> list[Unfinished]:
         .distinct()
     )
     return [
-        Unfinished(r.id, r.route, State(r.state), r.state == State.QUEUED and r.waiting_for is not None)
+        Unfinished(r.id, r.route, state, queued and r.waiting_for is not None, queued and not r.sent)
         for query in (in_motion, unfiled)
         for r in conn.execute(query)
+        for state in [State(r.state)]
+        for queued in [state is State.QUEUED]
     ]
 
 
@@ -288,13 +287,17 @@ def ended_since(conn: Connection, mark: int) -> dict[State, int]:
 
 
 def on_clusters(conn: Connection) -> list[tuple[str, str, int]]:
-    """(cluster, the platform's status word or "", number) of our tasks that are with the platform now."""
+    """(cluster, the platform's status word or "", number) of our tasks that are with the platform now, those that jobs
+    have left behind among them."""
     query = (
         select(jobs.c.cluster, func.coalesce(jobs.c.status, ""), func.count())
         .where(jobs.c.state.in_([State.SUBMITTING, State.SUBMITTED]), jobs.c.cluster != "")
         .group_by(jobs.c.cluster, jobs.c.status)
     )
-    return [(cluster, status, n) for cluster, status, n in conn.execute(query)]
+    found = Counter({(cluster, status): n for cluster, status, n in conn.execute(query)})
+    for cluster, started in conn.execute(select(spares.c.cluster, spares.c.started_at)):
+        found[cluster, "pending" if started is None else "running"] += 1
+    return [(cluster, status, n) for (cluster, status), n in found.items()]
 
 
 def known_in_inbox(conn: Connection, route: str) -> dict[str, Known]:
@@ -313,7 +316,7 @@ def known_paths(conn: Connection, route: str, paths: Sequence[str]) -> dict[str,
 def away(conn: Connection, route: str) -> list[Job]:
     """Queued jobs whose sources, or their notices, still lie in done/ or failed/: an operator wants them again."""
     on_the_way = select(sources.c.job_id).where(sources.c.route == route, _ON_THE_WAY)
-    query = select(jobs).where(jobs.c.id.in_(on_the_way), func.coalesce(jobs.c.state, "") == State.QUEUED, _AWAY)
+    query = select(jobs).where(jobs.c.id.in_(on_the_way), func.coalesce(jobs.c.state, "") == State.QUEUED, AWAY)
     return with_all(conn, conn.execute(query).all())
 
 

@@ -14,13 +14,14 @@ from typing import Final
 
 from renderdrop.ledger.failpoints import Point
 
-NEW_WORK: Final[frozenset[Point | None]] = frozenset({"adopted", "submitting"})
-"""Commits that begin something: while the disk is full they wait for room, whatever is left of the reserve."""
+NEW_WORK: Final[frozenset[Point | None]] = frozenset({"adopted", "submitting", "left_behind", "clusters_seen"})
+"""Commits that begin something, or that nothing hangs upon: while the disk is full they wait for room, whatever is left
+of the reserve."""
 LAST_BYTE: Final[Point] = "complete"
 """The commit in the middle of a request. It cannot wait: the platform would hang up on a request that is not whole."""
 AGAIN: Final = 1.0
 """Seconds between two looks whether there is room."""
-TOLD_AGAIN: Final[frozenset[Point | None]] = frozenset({"trouble", "trouble_over", "start", "recovered"})
+TOLD_AGAIN: Final[frozenset[Point | None]] = frozenset({"trouble", "trouble_over", "start", "recovered", "lags"})
 """Commits of which nothing is lost when they cannot be made: the next start finds out for itself."""
 _SOON: Final = 60.0
 """Seconds within which a disk that had room again must not be full again, or more room is waited for."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
-from renderdrop.ledger.schema import outputs, remarks, sources, submissions
+from renderdrop.ledger.schema import outputs, remarks, sources, spares, submissions
 from renderdrop.model.job import (
     Constant,
     Job,
@@ -21,6 +21,7 @@ from renderdrop.model.job import (
     Role,
     Sent,
     Source,
+    Spare,
     Submission,
     Times,
 )
@@ -32,10 +33,12 @@ _CHUNK: Final = 500
 
 
 def with_all(conn: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
-    """Jobs out of rows of `jobs`, in their order, with what hangs on them in four queries a chunk."""
+    """Jobs out of rows of `jobs`, in their order, with what hangs on them in five queries a chunk."""
     ids = [row.id for row in rows]
     by_job: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    for table, make in ((sources, _source), (outputs, _output), (remarks, _remark), (submissions, _submission)):
+    for table, make in (
+        (sources, _source), (outputs, _output), (remarks, _remark), (submissions, _submission), (spares, _spare),
+    ):  # fmt: skip
         for chunk in chunks(ids):
             query = select(table).where(table.c.job_id.in_(chunk)).order_by(table.c.id)
             for row in conn.execute(query):
@@ -59,6 +62,7 @@ def _job(r: Row[Any], parts: dict[str, list[Any]]) -> Job:
         waiting_for=r.waiting_for, derived_from=r.derived_from, duplicate_of=r.duplicate_of,
         sources=tuple(parts["sources"]), outputs=tuple(sorted(parts["outputs"], key=lambda o: o.position)),
         remarks=tuple(parts["remarks"]), submissions=tuple(parts["submissions"]),
+        spare=next(iter(parts["spares"]), None),
     )  # fmt: skip
 
 
@@ -84,4 +88,8 @@ def _remark(r: Row[Any]) -> Remark:
 
 def _submission(r: Row[Any]) -> Submission:
     outcome = Outcome(r.outcome) if r.outcome else None
-    return Submission(r.id, r.at, r.cluster, r.task_id, outcome, r.detail, r.complete)
+    return Submission(r.id, r.at, r.cluster, r.task_id, outcome, r.detail, r.complete, r.left_at)
+
+
+def _spare(r: Row[Any]) -> Spare:
+    return Spare(r.task_id, r.cluster, r.at)

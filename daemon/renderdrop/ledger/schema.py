@@ -94,14 +94,37 @@ jobs = Table(
     Column("derived_from", PathBytes),
     Column("duplicate_of", String(16)),
     Column("fingerprint", String(64)),
+    Column("lags_since", String(24)),
+    Column("rescued", Boolean, nullable=False, default=False, server_default=text("0")),
     Index("jobs_by_state", "state", "priority", "queued_at"),
     Index("jobs_by_arrival", "arrival"),
     Index("jobs_by_bundle", "route", "bundle"),
     Index("jobs_by_fingerprint", "fingerprint"),
 )
 
-Index("jobs_in_turn", jobs.c.state, jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id)
-"""The order in which queued jobs go: whoever asks for the next few must not sort a night's batch for it."""
+WAITS: Final = text("state = 'queued' AND waiting_for IS NULL")
+"""Of a job: it waits for its turn. SQLite uses the indexes of a part of the jobs only where that part is asked for in
+these very words."""
+PAID_FOR: Final = text("coalesce(state, '') = 'queued' AND paid")
+"""Of a job: its task is paid for already, so that it needs no turn."""
+IN_FLIGHT: Final = text("state IN ('submitting', 'submitted')")
+"""Of a job: it is, or may be about to be, with the platform."""
+LAGS: Final = text("state = 'submitted' AND lags_since IS NOT NULL")
+"""Of a job: its task has been pending far longer than others elsewhere."""
+
+ENDED_TASKS: Final = text("finished_at IS NOT NULL")
+"""Of a job: the platform has ended its task."""
+
+Index("jobs_in_line", jobs.c.route, jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id, sqlite_where=WAITS)
+"""The order in which a route's jobs go: whoever asks for the next few must not sort a night's batch for it."""
+Index("jobs_by_age", jobs.c.route, jobs.c.queued_at, jobs.c.id, sqlite_where=WAITS)
+Index("jobs_paid_for", jobs.c.queued_at, sqlite_where=PAID_FOR)
+Index("jobs_in_flight", jobs.c.route, sqlite_where=IN_FLIGHT)
+Index("jobs_lagging", jobs.c.route, jobs.c.submitted_at, sqlite_where=LAGS)
+Index("jobs_by_finish", jobs.c.finished_at, sqlite_where=ENDED_TASKS)
+"""What ended last is found by it, however long the ledger: run times are learned from that."""
+Index("jobs_by_workflow", jobs.c.workflow_id, jobs.c.finished_at, sqlite_where=ENDED_TASKS)
+"""The same of one workflow, however much of others ran since."""
 
 sources = Table(
     "sources",
@@ -143,7 +166,23 @@ submissions = Table(
     Column("outcome", String(8)),
     Column("task_id", Words),
     Column("detail", Words, nullable=False, default=""),
+    Column("left_at", String(24)),
 )
+
+spares = Table(
+    "spares",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", String(16), ForeignKey("jobs.id"), nullable=False, unique=True),
+    Column("submission", Integer, ForeignKey("submissions.id"), nullable=False),
+    Column("task_id", Words, nullable=False),
+    Column("cluster", Words, nullable=False),
+    Column("at", String(24), nullable=False),
+    Column("started_at", String(24)),
+    Column("kept", JSON, nullable=False),
+)
+"""Tasks that jobs have left behind for a second one and that are still followed, one a job at most. `kept`: what the
+job's own columns said of it. See `ledger/spares`."""
 
 outputs = Table(
     "outputs",
@@ -222,3 +261,32 @@ troubles = Table(
     Column("since", String(24), nullable=False),
 )
 """What makes work wait now (a paused route, a share or the platform offline), for the command line to show."""
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("route", Text, primary_key=True),
+    Column("since", String(24), nullable=False),
+    Column("reason", Words, nullable=False),
+)
+"""Routes that a person has paused, until a person resumes them. Not the daemon's own pauses: those are troubles."""
+
+days = Table(
+    "days",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("day", String(10), nullable=False, unique=True),
+    Column("after", Integer, nullable=False),
+)
+"""The local days on which something was submitted, in the order in which the clock showed them: a day's tasks are
+the submissions behind the one numbered `after`. See `ledger/quota`."""
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("nodes", Integer, nullable=False),
+    Column("ceiling", Integer),
+    Column("seen_at", String(24), nullable=False),
+)
+"""The clusters that were active when a choice last asked for them. See `ledger/seen`."""

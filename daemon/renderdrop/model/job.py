@@ -133,6 +133,17 @@ class Submission:
     detail: str
     complete: bool
     """The last byte of the body was about to go: from here on the platform may have accepted it."""
+    left_at: str | None = None
+    """When its task was left behind, still pending, for a second one elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """The task that a job has left behind for a second one, and that is still followed. `at`: since when."""
+
+    task_id: str
+    cluster: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +213,7 @@ class Job:
     """Below the inbox: the sidecar that lists a source as its output (chained routes)."""
     duplicate_of: str | None = None
     """The job whose results this one shares, because it would have rendered the very same."""
+    spare: Spare | None = None
 
     @property
     def source(self) -> Source:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from renderdrop.model.hours import Hours
 from renderdrop.model.media import Accepts
 
 Scalar = str | int | float | bool
@@ -107,6 +108,13 @@ class Route:
     graph: Path | None = None
     model: Model | None = None
     publish: Publish | None = None
+    submit_between: tuple[Hours, ...] = ()
+    """The hours of the day in which its jobs are sent; none = always."""
+    max_tasks_per_day: int | None = None
+    max_in_flight: int | None = None
+    """How many of its tasks may be with the platform at once; None = any number."""
+    rescue: bool = False
+    """Whether a task that lags may be left behind for a second one on another cluster."""
     feeds: str | None = None
     """The route whose inbox is this one's outbox."""
     fed_by: tuple[str, ...] = ()

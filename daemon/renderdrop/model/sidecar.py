@@ -5,14 +5,16 @@ sidecars travel with the files.
 """
 
 import json
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from renderdrop import __version__
-from renderdrop.model.job import Job, Level
+from renderdrop.model.job import Job, Level, Outcome
 from renderdrop.model.names import harmless
 from renderdrop.model.route import Model
+from renderdrop.model.units import spoken
 from renderdrop.model.wishes import ROUTE
 
 SCHEMA: Final = "renderdrop/sidecar/1"
@@ -130,7 +132,7 @@ class Sidecar(_Part):
     graph: GraphPart | None
     model: ModelPart | None
     outputs: list[OutputPart]
-    warnings: list[str] = Field(description="warning texts of the workflow's nodes")
+    warnings: list[str] = Field(description="what should be known: of the job itself, then the nodes' warning texts")
     errors: list[ErrorPart]
     times: TimesPart
     submissions: list[SubmissionPart] = Field(description="every try, the last one last; `unknown`: it may be paid for")
@@ -186,7 +188,7 @@ def write(job: Job, *, success: bool, delivered: str | None = None, model: Model
             for o in job.outputs
             if success
         ],
-        warnings=[plain(note) for note in job.wishes.notes]
+        warnings=[plain(note) for note in (*job.wishes.notes, *second_tasks(job))]
         + [plain(r.message) for r in job.remarks if r.level is Level.WARNING],
         errors=failure
         + [
@@ -210,6 +212,26 @@ def write(job: Job, *, success: bool, delivered: str | None = None, model: Model
         version=__version__,
     )  # fmt: skip
     return _bytes(sidecar)
+
+
+def second_tasks(job: Job) -> list[str]:
+    """One sentence on each task that was left behind, still pending, and for which a second one was begun."""
+    told = []
+    for number, first in enumerate(job.submissions):
+        later = [s for s in job.submissions[number + 1 :] if s.outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN)]
+        if first.left_at is None or not later:
+            continue
+        second = later[0]
+        waited = datetime.fromisoformat(first.left_at) - datetime.fromisoformat(first.at)
+        begun, other = "a second task may have been", "it"
+        if second.outcome is Outcome.ACCEPTED:
+            begun = f"a second task ({second.task_id} on {second.cluster}) was"
+            other = f"task {first.task_id if job.task_id == second.task_id else second.task_id}"
+        told.append(
+            f"{begun} begun after {spoken(max(0.0, waited.total_seconds()))} because task {first.task_id} was still "
+            f"pending on {first.cluster} while others ran; {other} may have been paid for too"
+        )
+    return told
 
 
 def _bytes(sidecar: Sidecar) -> bytes:

@@ -20,6 +20,10 @@ class Clock:
         """The wall clock as the ledger writes it: "2026-11-22T14:18:00.123Z"."""
         return self.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+    def local(self, at: datetime) -> datetime:
+        """What a clock on the wall shows at that instant: its time in the machine's zone (TZ, else /etc/localtime)."""
+        return at.astimezone()
+
     def monotonic(self) -> float:
         """Seconds that only ever grow."""
         return time.monotonic()

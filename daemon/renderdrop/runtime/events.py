@@ -26,9 +26,12 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         # what makes work wait
         "daemon_waits": "The disk of the state folder is full; nothing new is begun, what runs goes on.",
         "daemon_goes_on": "There is room in the state folder again.",
+        "cluster_left_alone": "Things went wrong on a cluster; for `seconds` jobs go to others, then one tries it.",
         "platform_waits": "The platform cannot be used now; all jobs wait, none is charged for it.",
         "platform_goes_on": "The platform can be used again.",
         "route_waits": "The route is paused; its jobs wait.",
+        "route_closed": "The route sends nothing now, for its hours, its day's tasks or a person; `reason` says which.",
+        "route_opened": "The route sends jobs again.",
         "route_goes_on": "The route is tried again with all its jobs.",
         "share_waits": "The route's folders cannot be used now; its jobs wait where they are.",
         "share_goes_on": "The route's folders can be used again.",
@@ -47,12 +50,15 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "notices_left": "Old notices in failed/ could not be removed; they do no harm.",
         # job → task
         "job_queued": "A file was accepted.",
+        "job_waits_for_cluster": "A job was taken up and then had better wait for a faster cluster.",
         "job_submitting": "A job goes to `cluster`; `reason` says why that one.",
         "job_submitted": "The platform gave the job a task.",
         "job_requeued": "A job goes back to the queue; `reason` says why.",
         "job_held": "A job waits for a person's decision.",
         "job_failed": "A job ended without a result; `reason` is what its owner reads on the share.",
         "job_cancelled": "A job ended because it was no longer wanted or its file was gone or changed.",
+        "task_left_behind": "A second task is begun on another cluster for one that lags; both are followed.",
+        "task_taken_back": "A job goes on with the task that it had left behind; `reason` says why.",
         "task_asked_again": "A job that already has a task follows it again instead of paying for another.",
         "task_of_cancelled_job": "The platform took a job that was cancelled meanwhile, and may bill it.",
         "job_is_a_duplicate": "The very same was rendered before, by job `of`; its results are given again, unpaid.",
@@ -64,6 +70,9 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         # task → result
         "poll_failed": "A task could not be asked after; it is asked again, and nothing else happens to it.",
         "answer_not_understood": "The platform said something new; the task is taken to be running still.",
+        "task_lags": "A task is pending long after others on other clusters have begun; nothing is done about it here.",
+        "spare_task_won": "A task that was left behind has come first: its results are used.",
+        "spare_task_lost": "A task that was left behind came to nothing; its job goes on with the second one.",
         "task_succeeded": "The platform has rendered a task; its outputs are fetched.",
         # result → outbox
         "output_fetched": "One output is whole on the outbox's file system, not yet under its name.",

@@ -16,11 +16,13 @@ NOT_SENT = "the daemon ended before the request had left; it is submitted again"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where the job goes, what its submission is recorded as, and the sentence for the history."""
+    """Where the job goes, what its submission is recorded as, and the sentence for the history. `fact`: that sentence
+    without what follows from it."""
 
     to: State
     outcome: Outcome
     sentence: str
+    fact: str = ""
 
 
 def after_crash(job: Job, on_unknown: OnUnknown) -> Verdict:
@@ -35,12 +37,14 @@ def after_crash(job: Job, on_unknown: OnUnknown) -> Verdict:
 
 def after_unknown(earlier: tuple[Submission, ...], on_unknown: OnUnknown, what: str) -> Verdict:
     """The verdict on a submission whose answer never came: once more at most, and only where the route allows it."""
+    fact = f"{what}: it may be running and paid for"
     if on_unknown == "hold":
         return Verdict(
             State.HELD,
             Outcome.UNKNOWN,
             f"{what}: the task may be running and paid for. The route says hold: look at the platform's own page, "
             "then `release` it (renders once more) or `cancel` it",
+            fact,
         )
     if any(s.outcome is Outcome.UNKNOWN for s in earlier):
         return Verdict(
@@ -48,5 +52,6 @@ def after_unknown(earlier: tuple[Submission, ...], on_unknown: OnUnknown, what: 
             Outcome.UNKNOWN,
             f"{what}, and this is the second submission without an answer: it may have been paid for twice already. "
             "Look at the platform's own page, then `release` it (renders once more) or `cancel` it",
+            fact,
         )
-    return Verdict(State.QUEUED, Outcome.UNKNOWN, f"{what}: it may be running and paid for; it is submitted once more")
+    return Verdict(State.QUEUED, Outcome.UNKNOWN, f"{fact}; it is submitted once more", fact)

@@ -48,7 +48,7 @@ class Schedule:
         async def tick() -> None:  # a coroutine, so that APScheduler runs it on the loop and not in a thread
             action()
 
-        self._scheduler.add_job(tick, _Every(seconds=seconds), id=name, name=name, replace_existing=True)
+        self._scheduler.add_job(tick, _Every(seconds=seconds, timezone=UTC), id=name, name=name, replace_existing=True)
 
     def forget(self, name: str) -> None:
         """End a tick; unknown names are fine."""

@@ -25,6 +25,7 @@ from renderdrop.model.route import MODEL_TYPES, After, Bundling, Duplicates, Kin
 from renderdrop.settings.values import (
     ACCEPTS_SCHEMA,
     Axis,
+    Between,
     Bucket,
     Duration,
     Expiry,
@@ -107,8 +108,17 @@ class Dispatch(_Table):
 
     status_every: Duration = _span("10s")
     """How often the clusters' load is asked for."""
-    policy: Literal["least-loaded"] = "least-loaded"
-    """How a cluster is chosen among those that the route allows."""
+    policy: Literal["expected-completion", "least-loaded"] = "expected-completion"
+    """How a cluster is chosen among those that the route allows: by when it is expected to have finished the job, for
+    which the daemon learns from earlier tasks and lets jobs wait for a better cluster; or by its load alone."""
+    lag_after: Duration = _span("5m")
+    """How long a task must have been pending, at the least, before it is said to lag behind those on other clusters.
+    Longer than a cluster takes to boot an instance."""
+    aging: Patience = _span("4h")
+    """For so long a wait a job gains one step of priority, until it is level with the most urgent that wait, with whom
+    it then takes turns; so nothing waits for ever. 0: priorities alone count."""
+    max_tasks_per_day: int | None = Field(default=None, ge=1)
+    """How many tasks all routes together may have in a day: the budget. Left out: any number."""
 
 
 class InputTable(_Table):
@@ -232,11 +242,23 @@ class RouteTable(_Table):
     """What becomes of a source when its job has ended: "move" it to done/, "keep" it where it is and remember it, or
     "delete" it once its results are on disk."""
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
-    """Jobs of a higher number go first."""
+    """Jobs of a higher number go first; see also dispatch.aging."""
     attempts: int = Field(default=3, ge=1, le=100)
     """How many times a job is tried when faults are temporary."""
     silence: Duration = _span("30m")
     """A task whose status and progress have not changed for so long is held for a person."""
+    submit_between: Between | None = Field(default=None, examples=["22:00-08:00"])
+    """The hours of the day in which jobs are sent, by the machine's own clock; a list of several, too. What is dropped
+    at other times waits; what is with the platform is followed and delivered at any time. Left out: always."""
+    max_tasks_per_day: int | None = Field(default=None, ge=1)
+    """How many tasks the route may have in a day, from midnight to midnight by the machine's own clock; the rest waits
+    for the next day. Left out: any number."""
+    max_in_flight: int | None = Field(default=None, ge=1)
+    """How many of the route's tasks may be with the platform at once. Left out: any number."""
+    rescue: bool = False
+    """Apps and graphs only: a task that is still pending long after others elsewhere have begun (dispatch.lag_after) is
+    sent once more, to another cluster, and whichever comes first is used. Both may be billed: the platform cannot
+    cancel a task. Never more than once in a job's life."""
     on_unknown_submit: OnUnknown = "resubmit"
     """A submission whose answer never came may be running and paid for: "resubmit" once, or "hold" for a person."""
     output_name: Text = "{stem}"

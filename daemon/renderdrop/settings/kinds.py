@@ -16,8 +16,8 @@ from renderdrop.settings.values import is_scalar
 from renderdrop.settings.words import dotted, lacking
 
 KEYS: Final[Mapping[Kind, Mapping[str, bool]]] = {
-    "app": {"workflow_id": True, "version_id": False, "clusters": True},
-    "graph": {"graph": True, "clusters": True},
+    "app": {"workflow_id": True, "version_id": False, "clusters": True, "rescue": False},
+    "graph": {"graph": True, "clusters": True, "rescue": False},
     "model": {"provider": True, "model": True, "type": True, "publish": False},
 }
 """The keys that not every kind has, and whether a route of that kind must have it."""
@@ -81,6 +81,9 @@ def warnings(name: str, table: RouteTable) -> Iterator[Problem]:
     dropped = any(is_link(given) for given in table.inputs.values() if given.file is None)
     if table.kind == "model" and table.publish is None and dropped:
         yield Problem(key, "is left out, and without publish, only .url files and tickets can name pictures")
+    if table.rescue and len(table.clusters or ()) < 2:
+        sentence = "has nowhere to send a second task: name at least two clusters, or take it out"
+        yield Problem(dotted(["routes", name, "rescue"]), sentence)
     if table.publish is not None and table.publish.expires < table.silence:
         yield Problem(
             key + ".expires",

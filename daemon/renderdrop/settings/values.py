@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from renderdrop.model import units
+from renderdrop.model.hours import Hours, hours
 from renderdrop.model.media import MEDIA_CLASSES, Accepts
 from renderdrop.model.names import shown
 from renderdrop.model.route import Scalar
@@ -53,6 +54,14 @@ def _size(value: object) -> int:
     if not 1 <= found <= _MOST_BYTES:
         raise ValueError('must be a size between 1 and 2⁶³-1 bytes, such as "8GB"')
     return found
+
+
+def _between(value: object) -> tuple[Hours, ...]:
+    if not isinstance(value, (list, tuple)):
+        return (hours(value),)
+    if not value:
+        raise ValueError('must not be empty; write hours like ["22:00-08:00"], or leave the key out')
+    return tuple(one if isinstance(one, Hours) else hours(one) for one in value)
 
 
 def _path(value: object) -> Path:
@@ -179,6 +188,8 @@ _SIZE_SCHEMA: Final = {
         {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(([kKmMgGtT][iI]?)?[bB])?\s*$"},
     ]
 }
+_HOURS_SCHEMA: Final = {"type": "string", "pattern": r"^\s*\d{1,2}:\d{2}\s*[-–]\s*\d{1,2}:\d{2}\s*$"}
+_BETWEEN_SCHEMA: Final = {"anyOf": [_HOURS_SCHEMA, {"type": "array", "items": _HOURS_SCHEMA, "minItems": 1}]}
 SCALAR_SCHEMA: Final[dict[str, Any]] = {"type": ["string", "number", "boolean"]}
 _AXIS_SCHEMA: Final = {"type": "array", "items": SCALAR_SCHEMA, "minItems": 1, "uniqueItems": True}
 ACCEPTS_SCHEMA: Final[dict[str, Any]] = {
@@ -205,6 +216,7 @@ Expiry = Annotated[
     WithJsonSchema(_duration_schema(1, _A_WEEK)),
 ]
 Size = Annotated[int, PlainValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
+Between = Annotated[tuple[Hours, ...], PlainValidator(_between), WithJsonSchema(_BETWEEN_SCHEMA)]
 Location = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
 Text = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"minLength": 1})]
 Url = Annotated[Text, AfterValidator(_bare)]

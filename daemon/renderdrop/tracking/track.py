@@ -1,41 +1,47 @@
-"""Following tasks: one heap of who is due, drained within the budget of status calls.
+"""Following tasks: those that are due by the plan are asked after, within the budget of status calls.
 
 Owns the polls and what their answers do to a job. A failed poll says nothing about a task and never fails it;
-only the platform's own word does, or a person's. Which tasks there are stands in the ledger; the heap is only
-this process's plan, made anew after a restart.
+only the platform's own word does, or a person's. Which tasks there are stands in the ledger; who is due
+when is the `plan`'s business, which is made anew after a restart.
 """
 
 import asyncio
-import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from renderdrop.ledger import moves, queries
+from renderdrop.ledger import moves, queries, spares
 from renderdrop.ledger.failpoints import Point
+from renderdrop.ledger.run_times import run_times
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import Busy, PlatformDown, Refused, Temporary
 from renderdrop.model.in_a_row import IN_A_ROW, Row
-from renderdrop.model.job import Level, Step
-from renderdrop.model.lifecycle import ENDS, State
+from renderdrop.model.lifecycle import State
 from renderdrop.model.names import shown
 from renderdrop.model.route import Route
 from renderdrop.model.units import spoken
 from renderdrop.platform.client import CALLS, Client
-from renderdrop.platform.graphs import names_missing_input
 from renderdrop.platform.kinds import ASK
 from renderdrop.platform.reports import Report, names_no_task
-from renderdrop.runtime.budget import Budget
+from renderdrop.runtime.budget import TICK, Budget
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.tasks import Tasks
 from renderdrop.runtime.troubles import PLATFORM, POLLS, Troubles
-from renderdrop.tracking.cadence import FIRST, next_look
+from renderdrop.tracking.late import Late
+from renderdrop.tracking.outcome import failure, no_media
+from renderdrop.tracking.plan import Plan
+from renderdrop.tracking.spare import SpareTasks, Then
+from renderdrop.tracking.uploads import forgotten, upload_again
+from renderdrop.tracking.watched import Watched
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = CALLS
 """Polls in flight; more would only wait for a slot."""
@@ -44,39 +50,17 @@ POLL: Final = "poll "
 _BATCH: Final = 256
 """Due tasks taken in one go before the loop gets a turn (DESIGN 9)."""
 _DEAF: Final = 60.0
-"""Seconds without any answer, to whatever task, that count at most as listening: well over MOST_PENDING."""
+"""Seconds without any answer, to whatever task, that count at most as listening: well over the longest interval."""
 _GONE_LOOKS: Final = 8
 _GONE_AFTER: Final = 120.0
 """Looks in a row that found no such task, and seconds between the first and the last of them, before it counts as
 vanished: a platform that is restarted, or a copy of its books that lags behind, needs less."""
-_LONGEST_REASON: Final = 2_000
-"""Characters of what a failed task said that a person is told at once."""
 _MOST_WORDS: Final = 50
 """Things that were not understood, of one task and status words of all: whoever says more is not listened to."""
+_ROUGHLY: Final = 0.2
+"""Share of a run time within which the ledger's is right: it knows when a task was first seen at work, no more."""
 _DEFAULT_SILENCE: Final = 1800.0
 """For a task whose route is gone from the settings."""
-
-
-@dataclass(slots=True)
-class Watched:
-    """A task being followed. `since` is monotonic; `changed_at`, of its last news, counts seconds of hearing."""
-
-    job_id: str
-    route: str
-    kind: str
-    task_id: str
-    since: float
-    changed_at: float
-    status: str | None = None
-    progress: float | None = None
-    node: str | None = None
-    failures: int = 0
-    refused: int = 0
-    """Looks in a row that were refused because there is no such task."""
-    refused_since: float = 0.0
-    strange: frozenset[str] = frozenset()
-    due: float | None = None
-    """When it is looked at next, None while it is being asked after; a place in the heap that says otherwise is old."""
 
 
 class Track:
@@ -105,7 +89,10 @@ class Track:
         self._ended = ended
         self._routes: Mapping[str, Route] = {}
         self._watched: dict[str, Watched] = {}
-        self._due: list[tuple[float, str]] = []
+        self._plan = Plan(budget.pace)
+        self.late = Late(ledger, clock)
+        self._spares = SpareTasks(ledger, clock)
+        self._experienced = False
         self._asking = 0
         self._heard = 0.0
         self._heard_at = clock.monotonic()
@@ -119,21 +106,44 @@ class Track:
         self._routes = {route.name: route for route in routes}
 
     async def take_up(self) -> None:
-        """Follow every submitted job of the ledger that is not followed yet."""
-        jobs = await self._ledger.read(queries.submitted)
-        now = self._clock.monotonic()
+        """Follow every task of the ledger that is not followed yet, also those left behind."""
+        if not self._experienced:
+            for ran in await self._ledger.read(run_times):
+                self._plan.learned.ran(ran.workflow, ran.cluster, ran.seconds, ran.seconds * _ROUGHLY)
+            self._experienced = True
+        tasks = await self._ledger.read(lambda c: [*queries.submitted(c), *spares.left_behind(c)])
         if not self._watched:
-            self._heard_at = now  # there was nobody to listen to
-        for j in jobs:
-            known = self._watched.get(j.id)
-            if known is None or known.task_id != j.task_id:
-                self._watched[j.id] = Watched(
-                    j.id, j.route, j.kind, j.task_id, now, self._heard, j.status, j.progress, j.node
-                )
-                self._plan(self._watched[j.id], FIRST)
-        gone = self._watched.keys() - {j.id for j in jobs}
-        for job_id in gone:
-            del self._watched[job_id]
+            self._heard_at = self._clock.monotonic()  # there was nobody to listen to
+        for key in self._watched.keys() - {self._follow(task) for task in tasks}:
+            self._let_go(key)
+
+    def _follow(self, t: queries.Following) -> str:
+        """Follow a task, unless that is done already; returns its key."""
+        lags = t.lags_since is not None
+        watched = Watched(
+            t.id, t.route, t.kind, t.task_id, self._heard, t.cluster or "", t.left, t.status, t.progress, t.node,
+            lags=lags, told=lags,
+        )  # fmt: skip
+        known = self._watched.get(watched.key)
+        if known is not None and known.task_id == watched.task_id:
+            return watched.key
+        self._watched[watched.key] = watched
+        waited, runs = self._ago(t.submitted_at) or 0.0, self._ago(t.started_at) if t.status == "running" else None
+        now = self._clock.monotonic()
+        self._plan.follow(watched.key, t.workflow_id, watched.cluster, now, waited=waited, runs=runs)
+        self.late.forget(watched)
+        if runs is None:
+            self.late.follow(watched, t.workflow_id, waited)
+        return watched.key
+
+    def _ago(self, at: str | None) -> float | None:
+        """Seconds since then by the wall clock, which may have been set since."""
+        return None if at is None else max(0.0, (self._clock.now() - datetime.fromisoformat(at)).total_seconds())
+
+    def _let_go(self, key: str) -> None:
+        if (watched := self._watched.pop(key, None)) is not None:
+            self.late.forget(watched)
+        self._plan.forget(key)
 
     async def tick(self) -> None:
         """Ask after the tasks that are due, as far as the budget goes."""
@@ -142,41 +152,37 @@ class Track:
         now = self._clock.monotonic()
         if self._troubles.stops(POLLS):
             return
+        self._plan.pace = self._budget.pace
+        soon = now + TICK / 2  # half of the looks a little too soon, half a little too late, rather than all too late
         for _ in range(_BATCH):
-            if not self._due or self._due[0][0] > now or self._asking >= _AT_ONCE:
+            due = self._plan.next_due()
+            if due is None or due > soon or self._asking >= _AT_ONCE or not self._budget.take(now):
                 break
-            due, job_id = self._due[0]
-            first = self._watched.get(job_id)
-            if first is None or first.due != due:
-                heapq.heappop(self._due)
-                continue
-            if not self._budget.take(now):
-                break
-            heapq.heappop(self._due)
-            self._ask(first)
+            key = self._plan.take(soon)
+            watched = self._watched.get(key) if key is not None else None
+            if watched is not None:
+                self._ask(watched, now)
         await asyncio.sleep(0)
 
-    def _plan(self, watched: Watched, seconds: float) -> None:
-        due = self._clock.monotonic() + seconds
-        watched.due = due
-        heapq.heappush(self._due, (due, watched.job_id))
-
-    def _ask(self, watched: Watched) -> None:
-        watched.due = None
+    def _ask(self, watched: Watched, now: float) -> None:
+        watched.heard = False
         self._asking += 1
 
         def over(error: BaseException | None) -> None:
             self._asking -= 1
-            if self._watched.get(watched.job_id) is watched:
-                now = self._clock.monotonic()
-                wait = next_look(now - watched.since, watched.status)
-                if watched.failures or error is not None:
-                    wait = max(wait, backoff(max(1, watched.failures), self._clock.chance()))
-                self._plan(watched, wait)
+            if self._watched.get(watched.key) is not watched:
+                return
+            at = self._clock.monotonic()
+            if watched.heard and error is None:
+                self._plan.saw(watched.key, at, watched.status or "running", watched.progress)
+            else:
+                failed = watched.failures or error is not None
+                least = backoff(max(1, watched.failures), self._clock.chance()) if failed else 0.0
+                self._plan.missed(watched.key, at, least)
 
-        self._tasks.start(self._look(watched), POLL + watched.job_id, over)
+        self._tasks.start(self._look(watched, now), POLL + watched.key, over)
 
-    async def _look(self, watched: Watched) -> None:
+    async def _look(self, watched: Watched, asked: float) -> None:
         bound = log.bind(job=watched.job_id, route=watched.route, task=watched.task_id)
         try:
             report = await ASK[watched.kind](self._client, watched.task_id, self._clock.now())
@@ -185,7 +191,9 @@ class Track:
             return
         except Busy as fault:
             watched.failures += 1
-            self._budget.pause(self._clock.monotonic(), backoff(watched.failures, 0.5, fault.retry_after))
+            now = self._clock.monotonic()
+            self._budget.too_many(asked, now)
+            self._budget.pause(now, backoff(watched.failures, 0.5, fault.retry_after))
             bound.info("poll_failed", reason=fault.sentence)
             return
         except (Temporary, Refused) as fault:
@@ -200,6 +208,7 @@ class Track:
             if self._faults.jobs == 1:
                 self._hear()  # as far as we know it is this task alone that cannot be asked after
         else:
+            watched.heard = True
             watched.failures = watched.refused = 0
             self._well_at = self._clock.monotonic()
             self._hear()
@@ -210,14 +219,20 @@ class Track:
                 # A new status word is told once, not once for every frame of a night.
                 self._words |= {what for what in unknown if what.startswith("status ")}
                 bound.warning("answer_not_understood", what=sorted(unknown))
-            if self._watched.get(watched.job_id) is watched:  # else it is another task's job by now, or over
+            if self._watched.get(watched.key) is watched:  # else it is another task's job by now, or over
                 await self._take_in(watched, report)
-            if self._watched.get(watched.job_id) is not watched:
+            if self._watched.get(watched.key) is not watched:
                 return
+            if report.status == "pending" and not watched.left:
+                await self.late.waits(watched)
         await self._mind_silence(watched)
 
     async def _take_in(self, watched: Watched, report: Report) -> None:
-        if report.status == "success":
+        if report.status in ("running", "success"):
+            self.late.begun(watched)
+        if watched.left:
+            await self._take_in_spare(watched, report)
+        elif report.status == "success":
             await self._success(watched, report)
         elif report.status == "fail":
             if not await self._upload_again(watched, report):
@@ -227,36 +242,46 @@ class Track:
             started = {"started_at": at} if report.status == "running" and watched.status != "running" else {}
             watched.status, watched.progress, watched.node = report.status, report.progress, report.node
             watched.changed_at = self._heard
+            caught_up = {"lags_since": None, "error": None} if watched.lags and report.status != "pending" else {}
+            watched.lags = watched.lags and not caught_up
             if not await self._ledger.write(
                 lambda c: moves.change(
-                    c, watched.job_id, State.SUBMITTED, at, status=report.status, progress=report.progress,
-                    node=report.node, **started,
+                    c, watched.job_id, State.SUBMITTED, at, of_task=watched.task_id, status=report.status,
+                    progress=report.progress, node=report.node, **started, **caught_up,
                 ),
                 point="progress",
             ):  # fmt: skip
-                self._watched.pop(watched.job_id, None)  # somebody moved it: cancelled or held by hand
+                self._let_go(watched.key)  # somebody moved it: cancelled or held by hand
+
+    async def _take_in_spare(self, watched: Watched, report: Report) -> None:
+        heard = self._clock.monotonic()
+        then = await self._spares.heard(watched, report)
+        if then is Then.WON:
+            self._plan.succeeded(watched.key, heard)
+            self._rendered()
+        if then is not Then.GOES_ON:
+            self._let_go(watched.key)
 
     async def _success(self, watched: Watched, report: Report) -> None:
         if not report.outputs:
-            texts = _joined([shown(r.message) for r in report.remarks])
-            reason = "the platform says the task succeeded, but it gave no media file" + (f": {texts}" if texts else "")
-            await self._fail(watched, report, reason)
+            await self._fail(watched, report, no_media(report))
             return
-        at = self._clock.text()
+        at, heard = self._clock.text(), self._clock.monotonic()
         # A task that was never seen at work began some time before now; that is the best that is known.
         started = {"started_at": at} if watched.status != "running" else {}
 
         def rendered(c: Connection) -> bool:
             # First the move, and nothing without it: a late answer must not touch what is being delivered by now.
             if not moves.move(
-                c, watched.job_id, State.SUBMITTED, State.RENDERED, at, f"{len(report.outputs)} to fetch", paid=True,
-                status=report.status, progress=report.progress, node=None, error=None, finished_at=at, **started,
+                c, watched.job_id, State.SUBMITTED, State.RENDERED, at, f"{len(report.outputs)} to fetch",
+                of_task=watched.task_id, paid=True, status=report.status, progress=report.progress, node=None,
+                error=None, finished_at=at, lags_since=None, **started,
             ):  # fmt: skip
                 return False
             moves.set_results(c, watched.job_id, report.outputs, report.remarks)
             return True
 
-        if await self._leave(watched, rendered, point="rendered"):
+        if await self._leave(watched, rendered, point="rendered", succeeded=heard):
             log.info(
                 "task_succeeded", job=watched.job_id, route=watched.route, task=watched.task_id,
                 outputs=len(report.outputs),
@@ -264,41 +289,36 @@ class Track:
             self._rendered()
 
     async def _fail(self, watched: Watched, report: Report, reason: str) -> None:
-        at = self._clock.text()
+        at, job = self._clock.text(), watched.job_id
 
-        def failed(c: Connection) -> bool:
+        def failed(c: Connection) -> State | None:
+            # Of two tasks the second: the job goes on with the one that it had left behind.
+            if spares.take_back(c, job, State.SUBMITTED, at, reason, of_task=watched.task_id):
+                return State.SUBMITTED
             if not moves.move(
-                c, watched.job_id, State.SUBMITTED, State.FAILED, at, reason, error=reason, status=report.status,
-                progress=report.progress, node=None, finished_at=at,
+                c, job, State.SUBMITTED, State.FAILED, at, reason, of_task=watched.task_id, error=reason,
+                status=report.status, progress=report.progress, node=None, finished_at=at,
             ):  # fmt: skip
-                return False
-            moves.set_results(c, watched.job_id, (), report.remarks)
-            return True
+                return None
+            moves.set_results(c, job, (), report.remarks)
+            return State.FAILED
 
-        if await self._leave(watched, failed, point="task_failed"):
-            log.warning("job_failed", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
+        went = await self._leave(watched, failed, point="task_failed")
+        if went is not None:
+            event = "job_failed" if went is State.FAILED else "task_taken_back"
+            log.warning(event, job=job, route=watched.route, task=watched.task_id, reason=reason)
             self._ended()
 
     async def _upload_again(self, watched: Watched, report: Report) -> bool:
-        """Whether a graph's task failed only because the platform had forgotten an upload of an earlier job: then the
-        job goes back to the queue once, and its files are uploaded anew."""
-        if watched.kind != "graph":
+        """Whether a graph's job goes back to the queue, once, because its uploads were forgotten."""
+        lost = (
+            await self._ledger.read(lambda c: forgotten(c, watched.job_id, report)) if watched.kind == "graph" else ()
+        )
+        if not lost:
             return False
-        job = await self._ledger.read(lambda c: queries.job(c, watched.job_id))
-        if job is None or not job.sent.remembered or not names_missing_input(failure(report), job.sent.uploads):
-            return False
-        if _was_requeued(await self._ledger.read(lambda c: queries.steps(c, watched.job_id))):
-            return False
-        at, lost = self._clock.text(), job.sent.uploads
+        at = self._clock.text()
         reason = f"{failure(report)}; the platform has forgotten an earlier upload, its files are uploaded again"
-
-        def again(c: Connection) -> bool:
-            moves.forget_uploads(c, lost)
-            return moves.move(
-                c, watched.job_id, State.SUBMITTED, State.QUEUED, at, reason, error=reason, status=None, progress=None,
-                node=None,
-            )  # fmt: skip
-
+        again = partial(upload_again, job_id=watched.job_id, task=watched.task_id, at=at, reason=reason, lost=lost)
         if await self._leave(watched, again, point="uploads_again"):
             log.warning("job_requeued", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
             self._requeued()
@@ -347,8 +367,8 @@ class Track:
         no task could be asked after does not count."""
         route = self._routes.get(watched.route)
         silence = route.silence if route is not None else _DEFAULT_SILENCE
-        if self._heard - watched.changed_at < silence:
-            return
+        if watched.left or self._heard - watched.changed_at < silence:
+            return  # of two tasks the second is the one that is waited for
         await self._hold(
             watched,
             f"the task {watched.task_id} has said nothing new for {spoken(silence)}; look at the platform's own page, "
@@ -356,39 +376,22 @@ class Track:
         )
 
     async def _hold(self, watched: Watched, reason: str) -> None:
-        at = self._clock.text()
-        if await self._leave(
-            watched,
-            lambda c: moves.move(c, watched.job_id, State.SUBMITTED, State.HELD, at, reason, error=reason),
-            point="silent",
-        ):
+        if watched.left:
+            await self._spares.lost(watched, "the platform does not know it any more")
+            self._let_go(watched.key)
+            return
+        at, job, task = self._clock.text(), watched.job_id, watched.task_id
+        hold = partial(moves.move, job_id=job, frm=State.SUBMITTED, to=State.HELD, at=at, note=reason, error=reason)
+        if await self._leave(watched, partial(hold, of_task=task), point="silent"):
             log.warning("job_held", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
 
-    async def _leave(self, watched: Watched, deed: Callable[[Connection], bool], *, point: Point) -> bool:
-        """The move that ends the following; False when somebody moved the job first."""
+    async def _leave(
+        self, watched: Watched, deed: Callable[[Connection], T], *, point: Point, succeeded: float | None = None
+    ) -> T:
+        """The move that ends the following; gives what the deed does, which is nothing true when somebody moved the job
+        first. `succeeded`: when it was heard that the task did, for the plan to learn from."""
         moved = await self._ledger.write(deed, point=point)
-        self._watched.pop(watched.job_id, None)
+        if succeeded is not None:
+            self._plan.succeeded(watched.key, succeeded)
+        self._let_go(watched.key)
         return moved
-
-
-def _was_requeued(steps: Sequence[Step]) -> bool:
-    """Whether a job went from its task back to the queue since a person last sent it: what fails again is not the
-    upload's fault, and each task may cost."""
-    for step in reversed(steps):
-        if (step.frm, step.to) == (State.SUBMITTED, State.QUEUED):
-            return True
-        if step.frm in ENDS or step.frm is State.HELD:
-            return False
-    return False
-
-
-def failure(report: Report) -> str:
-    """One sentence out of what a failed task said."""
-    texts = [shown(r.message) for r in report.remarks if r.level is Level.ERROR]
-    return f"the platform could not render it: {_joined(texts)}" if texts else "the platform says the task failed"
-
-
-def _joined(texts: Sequence[str]) -> str:
-    """All of them as far as a sentence goes; the sidecar has them whole."""
-    text = "; ".join(texts)
-    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"

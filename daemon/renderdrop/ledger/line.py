@@ -1,0 +1,97 @@
+"""The queued jobs that could go next, of a queue of any length.
+
+Owns the reads behind `dispatch/turn`: a few of each line, found by index, so that a look at 100,000 jobs costs what
+a look at ten does. Plain functions of a connection; none of them writes, and none decides.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, func, or_, select
+
+from renderdrop.ledger.rows import chunks, with_all
+from renderdrop.ledger.schema import LAGS, PAID_FOR, WAITS, jobs, sources
+from renderdrop.model.job import Job, Place
+
+_LINES: Final = 8
+"""Priorities of a route that are looked at, from the highest on. Of what lies below, only the oldest: every ticket may
+name a priority of its own, and a look must not go through all of them."""
+
+AWAY: Final = (
+    select(sources.c.id)
+    .where(sources.c.job_id == jobs.c.id)
+    .where(or_(sources.c.place.in_([Place.DONE, Place.FAILED]), sources.c.told.is_not(None)))
+    .exists()
+)
+"""Of a queued job: it waits for a source to be brought back from done/ or failed/, or for the notices there to go."""
+
+
+class InLine(NamedTuple):
+    """A queued job that may be sent. `queued_at`: UTC, ISO 8601."""
+
+    id: str
+    route: str
+    priority: int
+    queued_at: str
+
+    @property
+    def since(self) -> datetime:
+        """When it was queued."""
+        return datetime.fromisoformat(self.queued_at)
+
+
+_FEW: Final = select(jobs.c.id, jobs.c.route, jobs.c.priority, jobs.c.queued_at).where(WAITS, ~AWAY)
+
+
+def in_line(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[InLine]:
+    """Of each route the first few of each priority, at most `limit` of each, without those in hand; and its oldest."""
+    found: dict[str, InLine] = {}
+    for route in routes:
+        of_route = _FEW.where(jobs.c.route == route)
+        priorities = _priorities(conn, route)
+        looks = [of_route.where(jobs.c.priority == priority) for priority in priorities[:_LINES]]
+        if len(priorities) > _LINES:
+            looks.append(of_route)
+        for look in looks:
+            found |= {one.id: one for one in _first(conn, look, but, limit)}
+    return list(found.values())
+
+
+def paid_for(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
+    """Queued jobs of these routes whose tasks are paid for: they are asked after again, which needs no turn."""
+    # By way of what is paid for (`coalesce` keeps the rest from its index), not of all that wait in these routes.
+    of_routes = func.coalesce(jobs.c.route, "").in_(routes)
+    query = select(jobs).where(PAID_FOR, jobs.c.task_id.is_not(None), of_routes, ~AWAY)
+    rows = conn.execute(query.order_by(jobs.c.queued_at).limit(limit + len(but)))
+    return with_all(conn, [row for row in rows if row.id not in but][:limit])
+
+
+def lagging(conn: Connection, *, routes: Collection[str], but: Collection[str]) -> Job | None:
+    """The job of these routes whose task lags and was sent first, of those that were never sent once more for it."""
+    query = select(jobs).where(LAGS, jobs.c.route.in_(routes), jobs.c.rescued.is_(False), jobs.c.status == "pending")
+    rows = conn.execute(query.order_by(jobs.c.submitted_at).limit(1 + len(but)))
+    found = with_all(conn, [row for row in rows if row.id not in but][:1])
+    return found[0] if found else None
+
+
+def jobs_of(conn: Connection, ids: Sequence[str]) -> list[Job]:
+    """Those jobs with everything that hangs on them, in that order."""
+    rows = {row.id: row for chunk in chunks(ids) for row in conn.execute(select(jobs).where(jobs.c.id.in_(chunk)))}
+    return with_all(conn, [rows[i] for i in ids if i in rows])
+
+
+def _priorities(conn: Connection, route: str) -> list[int]:
+    """The highest priorities that wait in a route, one more than are looked at."""
+    highest = select(func.max(jobs.c.priority)).where(WAITS, jobs.c.route == route)
+    found: list[int] = []
+    query = highest
+    while len(found) <= _LINES and (priority := conn.execute(query).scalar()) is not None:
+        found.append(priority)
+        query = highest.where(jobs.c.priority < priority)
+    return found
+
+
+def _first(conn: Connection, query: Select[Any], but: Collection[str], limit: int) -> list[InLine]:
+    rows = conn.execute(query.order_by(jobs.c.queued_at, jobs.c.id).limit(limit + len(but)))
+    return [InLine(*row) for row in rows if row.id not in but][:limit]
