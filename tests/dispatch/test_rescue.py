@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from renderdrop.dispatch import rescue
 from renderdrop.dispatch.limits import Limits
-from renderdrop.ledger import moves, spares
+from renderdrop.ledger import engine, moves, spares
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary, Unknown
 from renderdrop.model.hours import hours
 from renderdrop.model.job import Job, Outcome, Spare
@@ -332,3 +332,29 @@ async def test_one_after_the_other_while_what_was_never_sent_goes_its_way(ward: 
     await ward.yard.rounds()
     assert await left() == [True, True]
     assert len(ward.yard.asked) == 5
+
+
+async def test_a_first_task_that_begins_during_the_second_upload_is_taken_back_before_that_is_whole(ward: Ward) -> None:
+    job = await ward.lagging()
+
+    def begins() -> None:
+        with engine.transaction(ward.yard.books.ledger.path) as conn:
+            assert spares.begin(conn, job.id, "230", ward.yard.clock.text())
+
+    ward.yard.meanwhile = begins
+    await ward.yard.rounds()
+    ward.says = "running"
+    await ward.yard.rounds(2, apart=60.0)
+    now = await ward.see(job)
+    assert (now.state, now.task_id, now.spare) == (State.SUBMITTED, "230", None)
+    assert [s.outcome for s in now.submissions] == [Outcome.ACCEPTED, Outcome.NOT_SENT]
+
+
+async def test_a_queued_job_that_finds_no_other_cluster_goes_back_to_its_first_task(ward: Ward) -> None:
+    """Where that never says anything again, a person is asked as for any other."""
+    job = await ward.left()
+    ward.yard.farm.resting = frozenset({"GPU-A800"})
+    await ward.yard.rounds(2, apart=60.0)
+    now = await ward.see(job)
+    assert (now.state, now.task_id, now.spare) == (State.SUBMITTED, "230", None)
+    assert ward.asked == []

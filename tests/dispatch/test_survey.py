@@ -12,9 +12,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from renderdrop.dispatch import survey
-from renderdrop.dispatch.choose import Choice, Situation
+from renderdrop.dispatch.choose import Choice, ClusterView, Situation
 from renderdrop.dispatch.expected import expect
 from renderdrop.dispatch.farm import Farm
+from renderdrop.dispatch.learned import Learned
 from renderdrop.dispatch.outlook import Outlook
 from renderdrop.dispatch.survey import AT_LEAST, REMEMBERED, TOLD_EVERY
 from renderdrop.ledger import seen
@@ -103,8 +104,17 @@ async def test_what_waits_in_routes_that_may_not_send_is_not_counted(
     for n, of in enumerate((route, other, other, model)):
         await books.job(State.QUEUED, f"{n}.png", route=of)
     routes, now = [route, other, model], clock.now().timestamp()
-    assert (await books.ledger.read(lambda c: survey.look(c, routes, now))).queue == {"1234": 1, "88": 2}
-    assert (await books.ledger.read(lambda c: survey.look(c, [route], now))).queue == {"1234": 1}
+    assert (await books.ledger.read(lambda c: survey.look(c, routes, now))).queue == {
+        ("1234", route.clusters): 1, ("88", other.clusters): 2,
+    }  # fmt: skip
+    assert (await books.ledger.read(lambda c: survey.look(c, [route], now))).queue == {("1234", route.clusters): 1}
+
+
+def test_what_may_not_go_to_any_of_the_jobs_clusters_is_no_reason_to_use_a_slow_one() -> None:
+    farm = {name: ClusterView(1, 1, 0) for name in ("fast", "slow", "far")}
+    ours = survey.Ours({}, {("w", ("fast", "slow")): 1, ("v", ("far",)): 1000, ("u", ("slow", "far")): 5}, ())
+    found = ours.within(Situation(("fast", "slow"), farm), "w", Learned(), age=0.0, last=None)
+    assert found.queue == {"w": 1, "u": 5}
 
 
 async def test_a_rare_workflow_is_known_however_much_of_others_ran_since(

@@ -51,7 +51,7 @@ def test_a_content_type_leads_to_the_usual_extension(media: str, ext: str) -> No
 def test_any_text_may_be_a_name_or_a_content_type(text: str) -> None:
     assert media_type(text)
     assert extension(text) in ("", *MEDIA_TYPES)
-    assert media_class(text) in (None, "image", "video", "audio")
+    assert media_class(text) in (None, "image", "video", "audio", "text")
 
 
 @pytest.mark.parametrize(

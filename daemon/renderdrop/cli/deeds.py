@@ -105,7 +105,9 @@ def _let_go(conn: "Connection", job: "Job", at: str, *, resubmit: bool) -> str:
         to, note = State.QUEUED, "released: it is sent once more"
         twice = unknown or job.task_id is not None
         said = "it is sent once more" + (", and may be paid for twice" if twice else "")
-    if not moves.move(conn, job.id, State.HELD, to, at, note, error=None):
+        if job.spare is not None:
+            said += f"; task {job.spare.task_id}, which it had left behind, is followed no more and may be billed too"
+    if not moves.move(conn, job.id, State.HELD, to, at, note, error=None, lags_since=None):
         raise _Cannot(_MOVED_ON)
     if to is State.QUEUED:
         spares.start_afresh(conn, job.id)

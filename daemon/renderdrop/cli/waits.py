@@ -53,7 +53,7 @@ def held_routes(conn: "Connection", loaded: "Loaded") -> dict[str, str]:
     from renderdrop.dispatch.expected import expect
 
     for route in going:
-        if route.workflow_id in known.ours.queue:
+        if (route.workflow_id, route.clusters) in known.ours.queue:
             choice = expect(known.situation(route.clusters, route.workflow_id))
             if isinstance(choice, Hold):
                 found[route.name] = choice.reason

@@ -135,7 +135,13 @@ class Dispatch:
                 await self._try_platform(open_routes, passed_over)
                 return
             if self.learns:
-                rooms = await self._outlook.rooms(self._sending)
+                try:
+                    rooms = await self._outlook.rooms(self._sending)
+                except PlatformDown as fault:
+                    await self._troubles.tell("platform", PLATFORM, fault.sentence)
+                    return
+                except (Temporary, Refused):
+                    rooms = {}  # whoever chooses next asks again, and tells
                 open_routes = [name for name in open_routes if rooms.get(name) != 0]
                 stand = stand.within(rooms)
             rescuing = [route.name for route in self._sending if route.rescue and route.name in open_routes]
@@ -213,6 +219,8 @@ class Dispatch:
             self._hands.rest(job.id, REST)
         disk = self._disks.of(route)
         try:
+            if second and await self._has_no_place(route, job):
+                return
             await disk(online, Folders(route.inbox, route.outbox, route.done, route.failed))
             async with opened(disk, route, job, lambda: self.stopped) as files:
                 if await disk(files.being_written):
@@ -245,6 +253,14 @@ class Dispatch:
             # The clusters' status could not be had: nothing was begun for this job, nothing is burnt.
             self._hands.rest(job.id, backoff(self._hands.failed(job.id), self._clock.chance()))
             log.info("clusters_unknown", job=job.id, reason=fault.sentence)
+
+    async def _has_no_place(self, route: Route, job: Job) -> bool:
+        """Whether no other cluster takes a second task now, asked before its files are opened and the platform is asked
+        after the first one: many may lag. One that was left behind is the job's again then, for it may be silent."""
+        choice = await self._choose(route, job)
+        if isinstance(choice, Hold):
+            await self._rescue.takes_back(job, choice.reason)
+        return isinstance(choice, Hold)
 
     async def _is_known(self, route: Route, job: Job, files: Opened) -> bool:
         """Whether an earlier job was asked for the very same: then it gets that one's results, or waits for them."""

@@ -45,16 +45,17 @@ class Outlook:
 
     async def rooms(self, routes: Collection[Route]) -> dict[str, int]:
         """How many jobs of these routes may be begun now, by name; a route that is left out may have any number. Asked
-        before files are opened: thousands may wait. Where the status is too old to say, one job is to find it out."""
+        before files are opened: thousands may wait. Where the status is too old to say, the first of them finds it out.
+        Raises what `Farm.situation` does."""
         routes = [route for route in routes if route.clusters]
         if not routes:
             return {}
         if not self._farm.fresh:
-            return {route.name: 1 for route in routes}
+            return {}
         ours = await self._look(routes)
         found: dict[str, int] = {}
         for route in routes:
-            if route.workflow_id not in ours.queue:
+            if (route.workflow_id, route.clusters) not in ours.queue:
                 continue
             choice = expect(self._of(await self._farm.situation(route.clusters), route.workflow_id, ours))
             if isinstance(choice, Hold):

@@ -62,7 +62,9 @@ class Queue:
             if route in room:
                 room[route] -= 1
         if stand is not None and stand.room_of_all is not None:
-            number = min(number, stand.room_of_all - len(self._ahead))
+            # Not those of a share that hangs: they would keep the day's last tasks from others.
+            ahead = sum(route in routes for route in self._ahead.values())
+            number = min(number, stand.room_of_all - ahead)
         if number <= 0:
             return []
         now, aging = self._clock.now(), self.limits.aging
@@ -82,7 +84,8 @@ class Queue:
     def took(self, job: Job) -> None:
         """A job is in hand: its line has had its turn."""
         self._turns.had((job.route, job.priority))
-        self._ahead[job.id] = job.route
+        if not job.paid:
+            self._ahead[job.id] = job.route
 
     def began(self, job: Job) -> None:
         """Its intent is in the ledger, or nothing comes of it now."""

@@ -103,6 +103,8 @@ class Submit:
             # Read now: once the task is accepted, no trouble of a share may keep its id from being written down.
             digests.update(await case.files.digests())
             await case.files.check()
+            if await self._ledger.read(lambda c: spares.has_begun(c, case.job.id)):
+                raise Stopping("the task that it had left behind goes on after all")
             complete = True
             await self._ledger.write(lambda c: moves.complete_body(c, case.number), point="complete")
 

@@ -37,10 +37,11 @@ MOST_QUEUED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """Our tasks by cluster, how many jobs wait to be sent by workflow, and the runs that are not over."""
+    """Our tasks by cluster, how many jobs wait to be sent by workflow and clusters of their routes, and the runs that
+    are not over."""
 
     tasks: Mapping[str, tuple[OurTask, ...]]
-    queue: Mapping[str, int]
+    queue: Mapping[tuple[str, tuple[str, ...]], int]
     going: tuple[Run, ...]
 
     def within(
@@ -48,7 +49,11 @@ class Ours:
     ) -> Situation:
         """A situation that knows of clusters alone, with all that a choice for a job of this workflow depends on."""
         active = {name: replace(view, tasks=self.tasks.get(name, ())) for name, view in found.active.items()}
-        queue = {**self.queue, workflow: max(1, self.queue.get(workflow, 0))}
+        queue = Counter[str]()
+        for (name, clusters), number in self.queue.items():
+            if not set(clusters).isdisjoint(found.allowed):  # what may not go there is no reason to go there
+                queue[name] += number
+        queue[workflow] = max(1, queue[workflow])
         return replace(
             found, active=active, workflow=workflow, queue=queue, age=age, learned=learned, last=last, held=held
         )
@@ -101,8 +106,8 @@ def look(conn: Connection, sending: Iterable[Route], now: float) -> Ours:
         tasks[t.cluster].append(OurTask(t.workflow, seconds, t.started is not None))
         if t.started is not None:
             going.append(Run(t.workflow, t.cluster, seconds, over=False))
-    workflows = {route.name: route.workflow_id for route in sending if route.clusters}
-    queue: dict[str, int] = defaultdict(int)
+    workflows = {route.name: (route.workflow_id, route.clusters) for route in sending if route.clusters}
+    queue: dict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
     for name, number in experience.queued(conn, list(workflows), MOST_QUEUED).items():
         queue[workflows[name]] += number
     return Ours({name: tuple(found) for name, found in tasks.items()}, dict(queue), tuple(going))

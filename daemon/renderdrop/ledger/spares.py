@@ -1,9 +1,10 @@
 """The task that a job has left behind for a second one: how it is left, taken back, and what becomes of it.
 
-Owns the one rule of money: a job leaves a task behind at most once in its life (until a person's `retry` or `release
---resubmit`), in the very commit that states the intent to send the second one, and never while some submission of it
-has lost its answer. From then on two tasks may be paid for, and both are followed: whichever succeeds first gives the
-result. Where the second comes to nothing the job takes the first back instead of ending or waiting for a person.
+Owns the one rule of money: a job has a second task at most once in its life (until a person's `retry` or `release
+--resubmit`). The first is left behind in the very commit that states the intent to send the second one, and never while
+some submission of it has lost its answer. From then on two tasks may be paid for, and both are followed: whichever
+succeeds first gives the result. Where the second comes to nothing the job takes the first back instead of ending or
+waiting for a person.
 
 Nothing here touches the network. Every deed is guarded by what the caller believes, and runs in the caller's
 transaction; every move goes the ways of `model/lifecycle`.
@@ -89,7 +90,8 @@ def take_back(
     later = (submissions.c.job_id == job_id, submissions.c.id > spare.submission)
     begun = select(submissions.c.id).where(*later, submissions.c.outcome.in_([Outcome.ACCEPTED, Outcome.UNKNOWN]))
     if conn.execute(begun).first() is None:
-        # No second task has come of it, so nothing is to be told of one.
+        # No second task has come of it: nothing is to be told of one, and the job may have one yet.
+        conn.execute(update(jobs).where(jobs.c.id == job_id).values(rescued=False))
         its_own = update(submissions).where(submissions.c.id == spare.submission)
         conn.execute(its_own.values(left_at=None, detail=note))
     return True
@@ -119,6 +121,12 @@ def begin(conn: Connection, job_id: str, task_id: str, at: str) -> bool:
     """The task that was left behind was seen at work."""
     one = update(spares).where(spares.c.job_id == job_id, spares.c.task_id == task_id, spares.c.started_at.is_(None))
     return conn.execute(one.values(started_at=at)).rowcount == 1
+
+
+def has_begun(conn: Connection, job_id: str) -> bool:
+    """Whether the job has left a task behind that was seen at work since."""
+    spare = _spare(conn, job_id)
+    return spare is not None and spare.started_at is not None
 
 
 def win(

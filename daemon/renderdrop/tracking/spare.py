@@ -47,13 +47,12 @@ class SpareTasks:
             return Then.GOES_ON
         if state is State.QUEUED:
             return await self._goes_on(watched)
-        if state is State.SUBMITTING:
-            return Then.GOES_ON  # a request is on the wire: what comes of it first
-        if report.status == "running":
+        if state is State.SUBMITTING or report.status == "running":
             at = self._clock.text()
-            if watched.status != "running":
+            if watched.status == "pending":
+                # Looked at before the last byte of the second one leaves. Where that has left, what comes of it first.
                 await self._ledger.write(lambda c: spares.begin(c, job, task, at), point="progress")
-            watched.status, watched.progress = report.status, report.progress
+            watched.status, watched.progress = "running", report.progress
             return Then.GOES_ON
         if report.status == "success" and report.outputs:
             return await self._wins(watched, report)
