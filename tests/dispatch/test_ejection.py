@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderdrop.dispatch.choose import Choice, ClusterView, Situation, choose
-from renderdrop.dispatch.ejection import FAILED, PROBE, REFUSED, Ejection, replay
+from renderdrop.dispatch.ejection import FAILED, PROBE, REFUSED, Ejection, Record, replay
 from renderdrop.dispatch.expected import expect
 from renderdrop.model.experience import Ended, Try
 from renderdrop.model.job import Outcome
@@ -148,3 +148,8 @@ def test_a_new_process_knows_what_the_old_one_knew(
             record.jobs, record.times, record.why, record.probed,
         )  # fmt: skip
         assert again.until == pytest.approx(record.until, abs=1e-3)
+
+
+def test_a_cluster_that_has_refused_for_weeks_is_only_left_alone_once_more() -> None:
+    found = Ejection({"A": Record(times=5000)}).refused("A", 0.0)
+    assert found.records["A"].until == REFUSED[1]

@@ -218,3 +218,16 @@ def test_thousands_of_tasks_cost_each_look_the_same() -> None:
             if key is not None:
                 plan.saw(key, now, "pending", None)
     assert len(plan) == 5_000
+
+
+def test_what_was_heard_earlier_and_is_told_later_loses_nobody() -> None:
+    """As when the commit of what was heard had to wait for room on the disk."""
+    plan = experienced(5.0)
+    follow(plan, "a", "b", "c")
+    for key in taken(plan, 100.0):
+        if key == "b":
+            plan.saw("b", 700.0, "running", None)
+    plan.succeeded("a", 100.0)
+    plan.succeeded("b", 710.0)
+    plan.saw("c", 710.0, "pending", None)
+    assert plan.next_due() is not None

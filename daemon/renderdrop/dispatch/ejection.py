@@ -91,7 +91,7 @@ class Ejection:
         if record.until > now and not record.probed:
             return self  # out already: what was on its way is no new offence
         first, longest = pauses
-        pause = min(longest, first * 2**record.times)
+        pause = min(longest, first * 2 ** min(record.times, 16))  # a cluster may refuse for weeks
         return self._with(cluster, Record(frozenset(), record.times + 1, now + pause, why))
 
     def _with(self, cluster: str, record: Record) -> "Ejection":

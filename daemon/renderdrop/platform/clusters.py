@@ -37,9 +37,13 @@ def read_clusters(found: Any) -> tuple[ClusterStatus, ...]:
     )
 
 
+_MOST: Final = 10_000
+"""Instances beyond which more make no difference to a choice, which looks at each of them."""
+
+
 def _whole(value: Any, otherwise: int) -> int:
     found = number(value)
-    return otherwise if found is None else int(found)
+    return otherwise if found is None else min(_MOST, int(found))
 
 
 def _ceiling(value: Any) -> int | None:

@@ -228,7 +228,8 @@ class Plan:
     def _begin(self, task: _Task, now: float) -> None:
         """A look found that it began: some time since the look before, and so did those that were in front of it."""
         queue = self._queues[task.cluster]
-        queue.starts.append(now)
+        # What was heard earlier may be told later, after a write that had to wait.
+        queue.starts.append(max(now, queue.starts[-1]) if queue.starts else now)
         before = queue.pending[: bisect_left(queue.pending, (task.place, task.key))][:_AT_ONCE]
         self._run(task, now)
         for _, key in before:
@@ -286,7 +287,7 @@ class Plan:
     def _gap(self, queue: _Queue) -> float | None:
         """Seconds between two starts: one of n that run for r seconds ends every r/n."""
         if queue.running:
-            return queue.seconds / queue.running**2
+            return max(0.0, queue.seconds) / queue.running**2
         if len(queue.starts) > 1:
             return (queue.starts[-1] - queue.starts[0]) / (len(queue.starts) - 1)
         return None
