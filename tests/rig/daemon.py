@@ -164,11 +164,10 @@ class Daemon:
 
         self.wait(settled, f"{done} sources are done", within)
 
-    def wait_for(self, state: State, number: int = 1) -> list[Job]:
+    def wait_for(self, state: State, number: int = 1, within: float = DEADLINE) -> list[Job]:
         """Wait until so many jobs are in a state; returns them."""
-        return self.wait(
-            lambda: jobs if len(jobs := self.jobs(state)) >= number else [], f"{number} jobs are {state.value}"
-        )
+        what = f"{number} jobs are {state.value}"
+        return self.wait(lambda: jobs if len(jobs := self.jobs(state)) >= number else [], what, within)
 
     def jobs(self, *states: State) -> list[Job]:
         """The ledger's jobs, the newest first."""
