@@ -32,6 +32,21 @@ __all__ = ["pytest_terminal_summary"]
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
+_LONG = ("tests/torture/", "tests/system/", "tests/cli/")
+"""Rooms that start the program. Their files hold few tests, and those are long, most of it waiting."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to the workers in the order of collection; else xdist begins those with the fewest tests last, and the
+    whole run waits for one of them in the end."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is long begins first. (A sort that is stable: what stands in one file stays together.)"""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and each program they start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

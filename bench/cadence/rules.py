@@ -14,10 +14,10 @@ from renderdrop.tracking.plan import Plan
 class Rule(Protocol):
     """Who is looked at when. Times are seconds."""
 
-    pace: float
     early: float
     """Seconds by which a look may be taken before it is due, so that ticks delay none of them on average."""
 
+    def adapt(self, pace: float, now: float) -> None: ...
     def follow(self, key: str, workflow: str, cluster: str, now: float) -> None: ...
     def next_due(self) -> float | None: ...
     def take(self, now: float) -> str | None: ...
@@ -32,12 +32,14 @@ class Intervals:
     """
 
     def __init__(self, after: Callable[[float, str | None, int], float]) -> None:
-        self.pace = 0.0
         self.early = 0.0
         self._after = after
         self._since: dict[str, float] = {}
         self._looks: dict[str, int] = {}
         self._due: list[tuple[float, str]] = []
+
+    def adapt(self, pace: float, now: float) -> None:
+        pass
 
     def follow(self, key: str, workflow: str, cluster: str, now: float) -> None:
         self._since[key], self._looks[key] = now, 0

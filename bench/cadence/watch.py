@@ -65,7 +65,7 @@ def watched(tasks: Sequence[Task], rule: Rule, rate: float, since: float, until:
             task = coming[at]
             rule.follow(str(task.number), task.workflow.name, task.cluster, task.submitted)
             at += 1
-        rule.pace = budget.pace
+        rule.adapt(budget.pace_at(now), now)
         while len(answers) < CALLS and (due := rule.next_due()) is not None and due <= now + rule.early:
             if not budget.take(now):
                 break

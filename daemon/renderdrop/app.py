@@ -98,10 +98,10 @@ class App:
         graphs = Graphs(disks)
         kinds = Kinds(self.client, ledger, clock, graphs, self.publisher)
         self.submit = Submit(kinds, ledger, clock, troubles, self.farm, self.uploading, wake.take_up, wake.file)
-        rescue = Rescue(self.client, ledger, clock, self.budget)
+        self.rescue = Rescue(self.client, ledger, clock, self.budget)
         self.dispatch = Dispatch(
-            ledger, clock, troubles, self.farm, Same(ledger, graphs, disks), rescue, self.submit, self.uploading, disks,
-            wake.take_up, wake.deliver, wake.file,
+            ledger, clock, troubles, self.farm, Same(ledger, graphs, disks), self.rescue, self.submit, self.uploading,
+            disks, wake.take_up, wake.deliver, wake.file,
         )  # fmt: skip
         self.track = Track(
             self.client, ledger, clock, troubles, self.budget, tasks, wake.deliver, wake.dispatch, wake.file
@@ -142,9 +142,9 @@ class App:
         logs.hide(loaded.token.get_secret_value())
         self.budget.rate = settings.platform.requests_per_second
         self.farm.every = settings.dispatch.status_every
-        self.dispatch.learns = settings.dispatch.policy == "expected-completion"
+        self.dispatch.places.learns = settings.dispatch.policy == "expected-completion"
         self.track.late.after = settings.dispatch.lag_after
-        self.dispatch.set_limits(Limits(settings.dispatch.aging, settings.dispatch.max_tasks_per_day))
+        self.dispatch.set_limits(Limits.of(settings.dispatch))
         self.uploading.limit = settings.daemon.uploads
         self.downloading.limit = settings.daemon.downloads
         self._loaded = loaded
@@ -225,13 +225,14 @@ class App:
     async def _recover(self) -> None:
         """Sort what the last end left half done; the stages find everything else in the ledger by themselves."""
         routes = {route.name: route for route in self._loaded.routes}
-        await self._ledger.write(moves.end_trouble, point="start")
+        await self._ledger.write(partial(moves.begin_anew, at=self.clock.text()), point="start")
         for job in await self._ledger.read(queries.submitting):
             route = routes.get(job.route)
             verdict = recovery.after_crash(job, route.on_unknown_submit if route is not None else "hold")
             settle = partial(_settle, job=job, verdict=verdict, at=self.clock.text())
             state = await self._ledger.write(settle, point="recovered")
             log.warning("job_recovered", job=job.id, route=job.route, state=state, reason=verdict.sentence)
+        await self.rescue.begin_anew()
 
     async def _probe(self) -> None:
         """Whether a platform that could not be reached, or that failed one kind of call, is well again."""
@@ -283,11 +284,11 @@ class App:
         left = await self._ledger.read(queries.unfinished)
         paused = await self._ledger.read(quota.paused)
         routes = {route.name for route in self._loaded.routes}
-        stuck = self.file_away.stuck | self.dispatch.stuck
         return await self.publisher.work_left() or any(
             job.route in routes
             and not job.waits
-            and job.id not in stuck
+            and job.id not in self.file_away.stuck
+            and not self.dispatch.is_stuck(job)
             and self.troubles.of("share", job.route) is None
             and (job.state is not State.QUEUED or self.troubles.of("route", job.route) is None)
             and not (job.unsent and job.route in paused)

@@ -2,15 +2,23 @@
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import Connection
 
-from renderdrop.ledger import moves, quota, seen
+from renderdrop.cli.finish import finish
+from renderdrop.cli.waits import Moment
+from renderdrop.dispatch.survey import Survey, survey
+from renderdrop.ledger import moves, queries, quota, seen
 from renderdrop.ledger.seen import Figures, Status
 from renderdrop.model.job import Outcome
 from renderdrop.model.lifecycle import State
+from renderdrop.model.route import Route
+from renderdrop.model.wishes import Wishes
+from renderdrop.runtime.clock import written
 from renderdrop.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -22,8 +30,7 @@ BUSY = {"GPU-4090": Figures(1, 1), "GPU-A800": Figures(4, 4)}
 
 def ago(seconds: float) -> str:
     """A moment before this one, as the ledger writes it."""
-    at = datetime.now(UTC) - timedelta(seconds=seconds)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
 def sent(
@@ -79,6 +86,26 @@ async def test_what_waits_for_a_better_cluster_says_so(call: "Call", lagging: "D
     listed = (await call("jobs", "--state", "queued", *config)).out
     assert listed.rstrip("\n").endswith(WAITS)
     assert f"note: {WAITS}" in (await call("show", "01q", *config)).out.splitlines()
+    explained = await call("explain", lagging.home / "inbox" / "q.png", *config)
+    assert f"sent: not yet: {WAITS}" in explained.out.splitlines()
+
+
+async def test_what_is_pinned_by_a_ticket_says_what_is_true_of_it(call: "Call", lagging: "Desk") -> None:
+    pins = {"01fast": ("GPU-4090",), "01slow": ("GPU-A800",), "01gone": ("GPU-T4",)}
+    lagging.write(whole=(
+        'workflow_id = "1234"\nclusters = ["GPU-4090", "GPU-A800", "GPU-T4"]\ninputs = { input_image = "image" }'
+    ))  # fmt: skip
+    for job, clusters in pins.items():
+        lagging.drop(f"{job}.png")
+        lagging.adopt((job, Wishes(clusters=clusters)), sources=(lagging.source(f"{job}.png"),))
+    config = ("-c", lagging.config)
+    rows = {row["id"]: row["error"] for row in json.loads((await call("jobs", "--json", *config)).out)}
+    assert rows["01q"].startswith("waits for a free place on GPU-4090")
+    assert rows["01fast"] == "waits for a free place on GPU-4090 (its ticket names only GPU-4090)"
+    assert rows["01slow"] is None
+    gone = "none of its own clusters (GPU-T4) is active on the platform now; it waits until one is back"
+    assert rows["01gone"] == gone
+    assert f"note: {gone}" in (await call("show", "01gone", *config)).out.splitlines()
 
 
 @pytest.mark.parametrize("why", ["least loaded", "long ago", "never seen", "platform down", "route paused"])
@@ -222,3 +249,33 @@ async def test_what_is_left_for_another_day_is_no_part_of_the_estimate(call: "Ca
         quota.begin_day(conn, datetime.now().astimezone().date().isoformat(), "2000-01-01T00:00:00.000Z")
     said = (await call("jobs", "-c", lagging.config)).err
     assert re.search(r"All routes: 5 waiting, 1 rendering: .*; 19 more wait for another day's tasks\.", said)
+
+
+def test_the_ledger_is_surveyed_once_for_the_rows_and_for_the_estimate(
+    lagging: "Desk", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def counted(conn: Connection, routes: Sequence[Route], sending: Sequence[Route], now: datetime) -> Survey:
+        asked.append([route.name for route in sending])
+        return survey(conn, routes, sending, now)
+
+    monkeypatch.setattr("renderdrop.dispatch.survey.survey", counted)
+    with lagging.ledger() as conn:
+        moment = Moment(conn, lagging.loaded)
+        job = queries.job(conn, "01q")
+        assert job is not None
+        assert moment.waits(job) == WAITS
+        assert "waiting" in finish(moment)
+    assert asked == [["first"]]
+
+
+def test_what_only_waits_for_a_task_of_its_own_counts_for_the_estimate_alone(lagging: "Desk") -> None:
+    lagging.write(route="max_in_flight = 1")
+    with lagging.ledger() as conn:
+        moment = Moment(conn, lagging.loaded)
+        job = queries.job(conn, "01q")
+        assert job is not None
+        assert moment.waits(job) == "waiting until a task of its route is done (max_in_flight 1)"
+        assert (moment.surveyed().ours.queue, list(moment.surveyed(lasting=True).ours.queue.values())) == ({}, [1])
+        assert "waiting" in finish(moment)

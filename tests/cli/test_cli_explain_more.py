@@ -52,7 +52,7 @@ async def test_a_file_without_its_partner_waits_for_it_and_says_so(call: "Call",
     for line in (
         "bundle: sub/clip (stem)", "input: input_video = clip.mp4 (video/mp4, 1 B)", "missing: input_image: an image",
         "optional: mask: an image whose name ends in _mask",
-        "taken: not yet: it waits for input_image, at most 30 min",
+        "taken: not yet: it waits for input_image, at most 30 min", "afterwards: its files go to done/",
     ):  # fmt: skip
         assert line in lines
     assert not [line for line in lines if line.startswith("request")]

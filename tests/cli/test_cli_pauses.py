@@ -34,7 +34,9 @@ async def test_a_pause_is_told_wherever_somebody_may_wonder(call: "Call", desk: 
     assert sentence in (await call("clusters", *config)).err
     for path in ("a.png", "new.png"):
         explained = await call("explain", desk.home / "inbox" / path, *config)
-        assert f"waits: {rows['01a']}" in explained.out.splitlines()
+        told = explained.out.splitlines()
+        [taken] = [n for n, line in enumerate(told) if line.startswith("taken: ")]
+        assert told[taken + 1] == f"sent: not yet: {rows['01a']}"
 
 
 async def test_it_is_kept_until_it_is_taken_back(call: "Call", desk: "Desk") -> None:
@@ -95,3 +97,14 @@ async def test_what_waits_for_a_task_to_end_says_so(call: "Call", desk: "Desk") 
     desk.job("01b", "b.png")
     rows = {row["id"]: row["error"] for row in json.loads((await call("jobs", "--json", "-c", desk.config)).out)}
     assert rows == {"01a": None, "01b": "waiting until a task of its route is done (max_in_flight 1)"}
+    told = (await call("explain", desk.home / "inbox" / "b.png", "-c", desk.config)).out.splitlines()
+    assert told[-1] == f"sent: not yet: {rows['01b']}"
+
+
+async def test_a_job_that_lags_is_explained_with_what_is_known_of_it(call: "Call", desk: "Desk") -> None:
+    why = "pending for 30 min, far longer than others elsewhere"
+    desk.job("01a", "a.png", State.SUBMITTING, State.SUBMITTED, task_id="1", error=why)
+    told = (await call("explain", desk.home / "inbox" / "a.png", "-c", desk.config)).out.splitlines()
+    assert told[2:] == [
+        "taken: it is job 01a already, which is submitted; see `renderdrop show 01a`", f"note: {why}"
+    ]  # fmt: skip

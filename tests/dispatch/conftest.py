@@ -63,6 +63,8 @@ class AnyCluster:
         self.asked = 0
         self.resting: frozenset[str] = frozenset()
         self.left: list[str] = []
+        self.blamed: list[str] = []
+        self.wrong: str | None = None
 
     async def situation(self, allowed: tuple[str, ...]) -> Situation:
         self.asked += 1
@@ -72,7 +74,7 @@ class AnyCluster:
         self.asked += 1
 
     def leave_alone(self, cluster: str) -> None:
-        pass
+        self.blamed.append(cluster)
 
     def tried(self, cluster: str) -> None:
         pass
@@ -84,7 +86,7 @@ class AnyCluster:
         self.left.append(cluster)
 
     async def astray(self) -> str | None:
-        return None
+        return self.wrong
 
 
 class Yard:
@@ -118,9 +120,9 @@ class Yard:
             kinds, ledger, clock, self.troubles, farm, self.hands, lambda: self.woken.append("submitted"),
             lambda: self.woken.append("ended"),
         )  # fmt: skip
+        self.rescue = Rescue(self.client, ledger, clock, Budget(1000, clock.at))
         self.dispatch = Dispatch(
-            ledger, clock, self.troubles, farm, self.same,
-            Rescue(self.client, ledger, clock, Budget(1000, clock.at)), self.submit, self.hands, disks,
+            ledger, clock, self.troubles, farm, self.same, self.rescue, self.submit, self.hands, disks,
             lambda: self.woken.append("submitted"), lambda: self.woken.append("shared"),
             lambda: self.woken.append("ended"),
         )  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from renderdrop.dispatch.choose import Choice, ClusterView, Situation, choose
 from renderdrop.dispatch.ejection import FAILED, PROBE, REFUSED, Ejection, Record, replay
 from renderdrop.dispatch.expected import expect
-from renderdrop.model.experience import Ended, Try
+from renderdrop.model.experience import ADDRESS_UNSURE, UPLOADED_AGAIN, Ended, Try, blames
 from renderdrop.model.job import Outcome
 
 
@@ -92,7 +92,7 @@ def refused(at: float, cluster: str = "A") -> Try:
 
 
 def ended(at: float, job: str, *, well: bool) -> Ended:
-    return Ended(job, "w", "A", well, at - 9, at - 5, at, "")
+    return Ended(job, "w", "A", well, at - 9, at - 5, at)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,14 @@ def test_who_is_left_alone_outlives_a_restart(tries: list[Try], tasks: list[Ende
             assert found.records["A"].until - clock == pytest.approx(left)
 
 
-WHAT = st.sampled_from(["refused", "accepted", "failed", "worked"])
+WHAT = st.sampled_from(["refused", "accepted", "upload forgotten", "address unsure", "left", "failed", "worked"])
+ANSWERS = {
+    "refused": (Outcome.REFUSED, "the platform refused it: no"),
+    "accepted": (Outcome.ACCEPTED, ""),
+    "left": (Outcome.ACCEPTED, "it lags"),
+    "upload forgotten": (Outcome.REFUSED, f"the platform refused it: no such file; {UPLOADED_AGAIN}"),
+    "address unsure": (Outcome.REFUSED, f"the platform refused it: HTTP 404; {ADDRESS_UNSURE}"),
+}
 DEEDS = st.tuples(st.sampled_from("AB"), WHAT, st.integers(0, 4))
 
 
@@ -132,14 +139,21 @@ def test_a_new_process_knows_what_the_old_one_knew(
     for passed, (cluster, what, number) in history:
         at += passed
         wall, job = NOW + at, str(number)
-        if what in ("refused", "accepted"):
+        if what in ANSWERS:
+            outcome, detail = ANSWERS[what]
             lived = lived.tried(cluster, at)
-            lived = lived.refused(cluster, at) if what == "refused" else lived.accepted(cluster)
-            outcome = Outcome.REFUSED if what == "refused" else Outcome.ACCEPTED
-            tries.append(Try(job, "w", cluster, outcome, wall, wall))
+            if blames(outcome, detail):
+                lived = lived.refused(cluster, at)
+            elif outcome is Outcome.ACCEPTED:
+                lived = lived.accepted(cluster)
+            if what == "left":
+                at += 400.0
+                lived = lived.failed(cluster, job, at)
+            left = NOW + at if what == "left" else None
+            tries.append(Try(job, "w", cluster, outcome, wall, wall, detail, left))
         else:
             lived = lived.worked(cluster) if what == "worked" else lived.failed(cluster, job, at)
-            tasks.append(Ended(job, "w", cluster, what == "worked", wall, None, wall, ""))
+            tasks.append(Ended(job, "w", cluster, what == "worked", wall, None, wall))
     replayed = replay(tries, tasks, NOW + at + after, at + after)
     assert replayed.records.keys() == lived.records.keys()
     for name, record in lived.records.items():

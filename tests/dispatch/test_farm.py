@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,24 @@ async def test_tasks_that_fail_while_it_runs_have_their_cluster_left_alone(land:
         await land.books.job(State.RENDERED, f"{n}.png", paid=False)
     land.clock.run(20)
     assert (await land.farm.situation(ALLOWED)).resting == {"GPU-4090"}
+
+
+@pytest.mark.parametrize("restart", [True, False])
+async def test_tasks_that_fail_after_the_clock_was_set_back_count_all_the_same(restart: bool, land: Land) -> None:
+    await land.books.job(State.DELIVERED, "before.png")
+    await land.farm.situation(ALLOWED)
+    land.clock.wall -= timedelta(hours=3)
+    if restart:
+        land.again()
+        await land.farm.situation(ALLOWED)
+    for n in range(3):
+        land.clock.run(5)
+        await land.books.job(State.RENDERED, f"{n}.png", paid=False)
+    assert (await land.farm.situation(ALLOWED)).resting == {"GPU-4090"}
+    land.clock.run(61)
+    assert (await land.farm.situation(ALLOWED)).resting == set()  # nor does one count twice
+    land.clock.run(20)
+    assert (await land.farm.situation(ALLOWED)).resting == set()
 
 
 async def test_a_ledger_that_cannot_be_written_ends_nothing_here(land: Land, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from renderdrop.model.experience import Ended
 def test_nothing_known_is_alike_everywhere() -> None:
     assert NOTHING.run("w", "A") == NOTHING.run("w", "B")
     assert NOTHING.boot("A") == PRIOR_BOOT
-    assert not NOTHING.knows("w")
+    assert NOTHING.run("w", "A").runs == 0
 
 
 def test_many_runs_speak_for_themselves() -> None:
@@ -119,7 +119,7 @@ def test_if_everything_takes_so_many_times_as_long_so_do_estimates(seen: list[Ru
 
 
 def ended(job: str, submitted: float, started: float | None, finished: float, *, well: bool = True) -> Ended:
-    return Ended(job, "w", "A", well, submitted, started, finished, "")
+    return Ended(job, "w", "A", well, submitted, started, finished)
 
 
 def test_only_who_found_nobody_waiting_tells_of_a_cold_start() -> None:

@@ -18,6 +18,7 @@ from renderdrop.model.errors import Refused, Unknown
 from renderdrop.model.hours import hours
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
+from renderdrop.settings.keys import Dispatch
 
 if TYPE_CHECKING:
     from tests.conftest import Books, FakeClock
@@ -104,7 +105,7 @@ async def test_where_the_next_day_begins_outside_the_hours_it_says_when_they_ope
     with capture_logs() as logs:
         await yard.rounds(3)
     [why] = [log["reason"] for log in logs if log["event"] == "route_closed"]
-    assert why.endswith("goes on at 06:00")
+    assert why == "today's 1 task is used up (max_tasks_per_day); goes on at 06:00"
 
 
 async def test_what_was_refused_is_no_task_and_what_lost_its_answer_may_be_one(
@@ -132,6 +133,11 @@ async def test_the_budget_counts_all_routes(yard: Yard) -> None:
     yard.dispatch.set_limits(Limits())
     await yard.rounds(5)
     assert len(yard.asked) == 5
+
+
+def test_limits_are_what_the_settings_say() -> None:
+    assert Limits.of(Dispatch(aging=60.0, max_tasks_per_day=5)) == Limits(60.0, 5)
+    assert Limits.of(Dispatch()) == Limits()
 
 
 async def test_two_daemons_share_a_days_tasks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from sqlalchemy import Connection
 
 from renderdrop.dispatch import rescue
+from renderdrop.dispatch.ejection import Ejection, Record, replay
 from renderdrop.dispatch.limits import Limits
-from renderdrop.ledger import engine, moves, spares
+from renderdrop.ledger import engine, experience, moves, spares
 from renderdrop.model.errors import Busy, Fault, PlatformDown, Refused, Temporary, Unknown
+from renderdrop.model.experience import blames
 from renderdrop.model.hours import hours
 from renderdrop.model.job import Job, Outcome, Spare
 from renderdrop.model.lifecycle import State
@@ -91,6 +94,30 @@ def _steps(c: Connection, job: Job) -> Any:
     from renderdrop.ledger import queries
 
     return queries.steps(c, job.id)
+
+
+async def test_a_restart_knows_of_tasks_left_behind_and_of_refusals_as_the_daemon_did(ward: Ward) -> None:
+    lived, farm, clock = Ejection(), ward.yard.farm, ward.yard.clock
+    for path in ("a.png", "b.png", "c.png"):
+        await ward.lagging(path)
+        before = len(farm.left), len(farm.blamed)
+        await ward.yard.rounds()
+        assert (len(farm.left), len(farm.blamed)) == (before[0] + 1, before[1])
+    for cluster in farm.left:
+        lived = lived.failed(cluster, str(len(lived.records.get(cluster, Record()).jobs)), clock.at)
+    ward.yard.answers += [Refused("no"), Refused("no such call", "404", 404), Refused("no such call", "404", 404)]
+    for path, wrong in (("d.png", None), ("e.png", None), ("f.png", "the address is wrong")):
+        farm.wrong = wrong
+        await ward.yard.picture(path, path.encode())
+        await ward.yard.dispatch.round()
+        while running := set(ward.yard.tasks._running):
+            await asyncio.wait(running)
+    tries = await ward.yard.books.ledger.read(experience.tries)
+    assert [one.left is not None for one in tries].count(True) == len(farm.left) == 3
+    assert [one.cluster for one in tries if blames(one.outcome, one.detail)] == farm.blamed
+    assert len(farm.blamed) == 2
+    replayed = replay([one for one in tries if one.left is not None], [], clock.now().timestamp(), clock.at)
+    assert replayed.out(clock.at) == lived.out(clock.at) == {"GPU-4090"}
 
 
 async def test_never_twice_in_a_jobs_life(ward: Ward) -> None:
@@ -258,6 +285,23 @@ async def test_a_first_task_that_goes_on_is_taken_back_before_a_second_one_is_se
     await ward.yard.rounds()
     now = await ward.see(job)
     assert (now.state, now.task_id, now.spare, len(ward.yard.asked)) == (State.SUBMITTED, "230", None, 1)
+
+
+async def test_a_start_sends_no_second_task_for_a_lag_that_was_found_before_it(ward: Ward) -> None:
+    job, new = await ward.left(), await ward.yard.picture("new.png")
+    ward.yard.again(ward.yard.route)
+    await ward.yard.rescue.begin_anew()
+    now = await ward.see(job)
+    assert (now.state, now.task_id, now.spare, now.error) == (State.SUBMITTED, "230", None, rescue._LONG_AGO)
+    await ward.yard.rounds(5, apart=60.0)
+    assert ((await ward.see(job)).task_id, ward.asked) == ("230", [])
+    assert (await ward.see(new)).state is State.SUBMITTED
+    # Once it is late by this process's own sight it has its second one, for none was sent yet.
+    at = ward.yard.clock.text()
+    marks = {"status": "pending", "lags_since": at}
+    await ward.yard.books.ledger.write(lambda c: moves.change(c, job.id, State.SUBMITTED, at, **marks))
+    await ward.yard.rounds()
+    assert (await ward.see(job)).task_id == "232"
 
 
 async def test_a_route_that_does_not_say_so_any_more_sends_no_second_task(ward: Ward) -> None:

@@ -29,6 +29,7 @@ from renderdrop.model.errors import (
     Temporary,
     Unknown,
 )
+from renderdrop.model.experience import blames
 from renderdrop.model.job import Job, Outcome, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
@@ -342,3 +343,4 @@ async def test_a_refusal_is_on_disk_before_the_address_is_doubted_which_may_take
     [verdict] = sorted_after_a_crash
     assert (verdict.to, verdict.outcome) == (State.QUEUED, Outcome.REFUSED)
     assert "there is no such thing" in verdict.sentence
+    assert not blames(verdict.outcome, verdict.sentence)  # its cluster may be blamed once the address is known

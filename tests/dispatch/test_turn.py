@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from renderdrop.dispatch.turn import Line, Turns, Waiting, in_turn
+from renderdrop.model.wishes import NO_PIN, Pin
 
 HOUR = 3600.0
 
@@ -36,6 +38,15 @@ def test_higher_priorities_go_first() -> None:
 def test_routes_take_turns_however_much_one_of_them_has() -> None:
     waiting = [*jobs("a", 60, waited=100), *jobs("b", 3)]
     assert routes(in_turn(waiting, 8, aging=HOUR)) == "abababaa"
+
+
+def test_what_is_pinned_to_where_there_is_no_room_is_passed_over_and_the_line_goes_on() -> None:
+    full, free = Pin(clusters=("full",)), Pin(clusters=("free",))
+    pins = [full, full, free, NO_PIN, free, free, full]
+    waiting = [replace(job, pin=pin) for job, pin in zip(jobs("a", 7), pins, strict=True)]
+    found = in_turn(waiting, 9, aging=HOUR, pinned={("a", full): 0, ("a", free): 2, ("b", NO_PIN): 0})
+    assert [waiting.index(job) for job in found] == [2, 3, 4]
+    assert in_turn(waiting, 9, aging=HOUR) == waiting
 
 
 def test_turns_go_on_over_several_looks() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 from structlog.testing import capture_logs
 
-from renderdrop.ledger import moves
+from renderdrop.ledger import line, moves
 from renderdrop.model import sidecar
 from renderdrop.model.errors import ShareOffline
 from renderdrop.model.job import Place
@@ -291,3 +291,17 @@ async def test_a_sidecar_of_ours_is_left_alone_where_it_lies(watch: Watch, make_
     assert await watched.settle() == 0
     assert path.exists()
     assert watched.inbox.idle
+
+
+async def test_what_settles_at_one_moment_waits_in_the_order_that_people_list_it_in(watched: Watched) -> None:
+    """120 frames within a millisecond are more than one commit takes, and f10 comes after f9."""
+    names = [f"f{n}.png" for n in range(1, 121)]
+    for name in reversed(names):
+        watched.drop(name)
+    assert await watched.settle() == len(names)
+    books, route = watched.books, watched.route.name
+    waiting = await books.ledger.read(lambda c: line.in_line(c, routes=[route], but=set(), limit=len(names)))
+    assert len({job.queued_at for job in waiting}) == 1
+    by_id = {job.id: job.source.path for job in await books.all()}
+    assert [by_id[job.id] for job in waiting] == names
+    assert list(by_id.values()) == names, "`jobs` lists the newest first, so these the other way round"

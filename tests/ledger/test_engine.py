@@ -7,7 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 
 from renderdrop.ledger import engine, queries
 from renderdrop.ledger.look import look
@@ -69,12 +69,29 @@ def test_a_look_cannot_write(ledger_file: Path) -> None:
         conn.execute(text("DELETE FROM jobs"))
 
 
+@pytest.mark.filterwarnings("ignore:.* expression-based index")  # see the test below
 def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger_file: Path) -> None:
     opened = engine.open_engine(ledger_file, write=False)
     with opened.connect() as conn:
         context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
     opened.dispose()
+
+
+def test_the_migrations_make_exactly_the_indexes_of_the_schema(ledger_file: Path) -> None:
+    """Word for word, for some are of expressions: nobody else compares these."""
+
+    def indexes(conn: Connection) -> dict[str, str]:
+        rows = conn.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
+        return {name: " ".join(sql.replace('"', "").split()) for name, sql in rows}
+
+    fresh = create_engine("sqlite://")
+    with fresh.connect() as conn:
+        metadata.create_all(conn)
+        wanted = indexes(conn)
+    fresh.dispose()
+    with engine.view(ledger_file) as conn:
+        assert indexes(conn) == wanted
 
 
 def test_head_is_the_newest_migration_and_there_is_one_way_to_it() -> None:

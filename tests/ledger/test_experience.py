@@ -1,11 +1,12 @@
 """What the ledger tells of earlier and present tasks."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Connection, text
 
-from renderdrop.ledger import experience, moves
+from renderdrop.ledger import experience, moves, queries
 from renderdrop.model.job import Outcome
 from renderdrop.model.lifecycle import State
 
@@ -22,14 +23,73 @@ async def test_what_has_ended_is_told_with_its_times_and_only_once(books: "Books
     [task] = await books.ledger.read(experience.ended)
     assert (task.job, task.workflow, task.cluster, task.well) == (job.id, "1234", "GPU-4090", True)
     assert task.started is not None
-    assert (task.started - task.submitted, task.finished - task.started) == (30, 60)
-    assert await books.ledger.read(lambda c: experience.ended(c, since=task.at)) == []
+    assert (task.started - task.submitted, task.finished - task.started, task.seconds) == (30, 60, 60)
+    mark = await books.ledger.read(queries.mark)
+    assert await books.ledger.read(lambda c: experience.ended_since(c, 0)) == [task]
+    assert await books.ledger.read(lambda c: experience.ended_since(c, mark)) == []
+
+
+async def test_what_has_ended_since_a_mark_is_told_whatever_the_clock_shows(books: "Books", clock: "FakeClock") -> None:
+    await books.job(State.DELIVERED, "before.png")
+    mark = await books.ledger.read(queries.mark)
+    clock.wall -= timedelta(hours=2)
+    first = await books.job(State.RENDERED, "first.png")
+    clock.wall -= timedelta(hours=2)
+    second = await books.job(State.DELIVERED, "second.png", task="231")
+    failed = await books.job(State.SUBMITTED, "third.png", task="232")
+    at = clock.text()
+    await books.ledger.write(
+        lambda c: moves.move(c, failed.id, State.SUBMITTED, State.FAILED, at, error="no", finished_at=at)
+    )
+    for path, state in (("a.png", State.SUBMITTED), ("b.png", State.FAILED), ("c.png", State.QUEUED)):
+        await books.job(state, path)  # no task of these has ended
+    found = await books.ledger.read(lambda c: experience.ended_since(c, mark))
+    assert [(task.job, task.well) for task in found] == [(first.id, True), (second.id, True), (failed.id, False)]
+
+
+async def test_what_was_ended_and_is_under_way_again_is_not_told_as_ended(books: "Books", clock: "FakeClock") -> None:
+    job = await books.job(State.DELIVERED)
+    at = clock.text()
+
+    def again(c: Connection) -> None:
+        assert moves.retry(c, job.id, State.DELIVERED, at)
+        assert moves.begin_submission(
+            c, job.id, at, cluster="GPU-A800", note="", workflow_id="1234", version_id=None, params={}, priority=0
+        )
+
+    await books.ledger.write(again)
+    assert await books.ledger.read(lambda c: experience.ended_since(c, 0)) == []
 
 
 async def test_a_task_that_was_never_seen_at_work_has_no_start(books: "Books", clock: "FakeClock") -> None:
-    await books.job(State.RENDERED, started_at=clock.text())
+    await books.job(State.RENDERED, "a.png", started_at=clock.text())
+    await books.job(State.RENDERED, "b.png", started_at=None)
+    told = await books.ledger.read(experience.ended)
+    assert [(task.started, task.seconds) for task in told] == [(None, None)] * 2
+
+
+async def test_a_run_that_ended_before_it_began_says_nothing_of_its_length(books: "Books") -> None:
+    await books.job(State.RENDERED, started_at="2099-11-22T14:18:00.000Z")
     [task] = await books.ledger.read(experience.ended)
-    assert task.started is None
+    assert task.seconds is None
+
+
+async def test_what_models_have_made_is_told_only_where_it_is_asked_for(books: "Books", clock: "FakeClock") -> None:
+    begun = clock.text()
+    clock.run(2)
+    model = await books.job(State.DELIVERED, started_at=begun, cluster="")
+    clock.run(88.5)
+    app = await books.job(State.RENDERED, "b.png", started_at=begun)
+    # Another's results given again, one under way, and one that nobody sent: none of these ran.
+    await books.job(State.RENDERED, "c.png", cluster=None, started_at=None)
+    await books.job(State.SUBMITTED, "d.png", cluster="", started_at=begun)
+    await books.job(State.FAILED, "e.png")
+    told = await books.ledger.read(lambda c: experience.ended(c, placed=False))
+    assert [(task.job, task.workflow, task.cluster, task.seconds) for task in told] == [
+        (model.id, "1234", "", 2.0), (app.id, "1234", "GPU-4090", 90.5),
+    ]  # fmt: skip
+    assert [task.job for task in await books.ledger.read(experience.ended)] == [app.id]
+    assert [task.job for task in await books.ledger.read(lambda c: experience.ended_since(c, 0))] == [app.id]
 
 
 async def test_open_tasks_run_or_wait(books: "Books", clock: "FakeClock") -> None:

@@ -15,6 +15,8 @@ from renderdrop.ledger.schema import jobs
 from renderdrop.model.job import Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
+from renderdrop.model.wishes import NO_PIN, Pin, Wishes
+from renderdrop.runtime.clock import written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,26 +103,80 @@ async def test_what_is_paid_for_is_found_by_itself(books: Books, make_route: Cal
     assert await ask(routes=["portrait", "dance"], limit=1) == ["paid.png"]
 
 
+def row(clock: FakeClock, n: int, **changes: Any) -> dict[str, Any]:
+    at = written(clock.now() + timedelta(milliseconds=n))
+    return {
+        "id": f"{n:016}", "route": "portrait", "kind": "app", "state": State.QUEUED, "priority": 0, "workflow_id": "1",
+        "params": {}, "created": at, "updated": at, "queued_at": at, "wishes": {}, **changes,
+    }  # fmt: skip
+
+
+def test_what_is_pinned_has_a_line_of_its_own(ledger_file: Path, clock: FakeClock) -> None:
+    a, b, other = Pin(clusters=("GPU-A",)), Pin(clusters=("GPU-A", "GPU-B\u4e2d")), Pin("88")
+    pins = [a, a, NO_PIN, b, a, other, NO_PIN, b]
+    with engine.transaction(ledger_file) as conn:
+        wishes = [Wishes(clusters=pin.clusters, workflow_id=pin.workflow_id, label="x").as_json() for pin in pins]
+        conn.execute(insert(jobs), [row(clock, n, wishes=wish) for n, wish in enumerate(wishes)])
+        conn.execute(insert(jobs), [row(clock, 99, state=State.DELIVERED, wishes={"workflow_id": "77"})])
+    with engine.view(ledger_file) as conn:
+        found = line.in_line(conn, routes=["portrait"], but=(), limit=9)
+        assert {int(one.id): one.pin for one in found} == dict(enumerate(pins))
+        few = line.in_line(conn, routes=["portrait"], but=(), limit=1, full={("portrait", a), ("other", NO_PIN)})
+        assert sorted(int(one.id) for one in few) == [2, 3, 5]
+        waiting = line.waiting(conn, ["portrait", "dance"], 2)
+        assert waiting == {("portrait", pin): n for pin, n in ((NO_PIN, 2), (a, 2), (b, 2), (other, 1))}
+        told = {int(job.id): job.pin for job in queries.unfinished(conn)}
+        assert told == dict(enumerate(pins))
+
+
+@pytest.mark.parametrize("priorities", [1, 30])
+def test_thousands_that_are_pinned_to_a_full_cluster_cost_what_a_few_do(
+    priorities: int, ledger_file: Path, clock: FakeClock
+) -> None:
+    """In steps of SQLite's machine, which no busy computer can spoil."""
+    pinned = {"clusters": ["GPU-A"]}
+
+    def steps(first: int, last: int) -> int:
+        with engine.transaction(ledger_file) as conn:
+            some = [row(clock, n, wishes=pinned, priority=n % priorities) for n in range(first, last)]
+            conn.execute(insert(jobs), [*some, row(clock, 10**6 + first)])
+        taken = 0
+
+        def step() -> None:
+            nonlocal taken
+            taken += 1
+
+        with engine.view(ledger_file) as conn:
+            conn.connection.dbapi_connection.set_progress_handler(step, 10)  # type: ignore[union-attr]
+            full = {("portrait", Pin(clusters=("GPU-A",)))}
+            found = line.in_line(conn, routes=["portrait"], but=(), limit=1, full=full)
+            assert [one.pin for one in found] == [NO_PIN]
+            line.in_line(conn, routes=["portrait"], but=(), limit=4)
+            line.waiting(conn, ["portrait"], 10)
+        return taken
+
+    few = steps(0, 300)
+    assert steps(1000, 9000) <= few * 1.2 + 5
+
+
 def test_no_look_at_a_long_queue_sorts_it_or_goes_through_it(ledger_file: Path, clock: FakeClock) -> None:
     """A check of how SQLite goes about it, which no busy machine can spoil."""
 
-    def row(n: int) -> dict[str, Any]:
-        at = (clock.now() + timedelta(milliseconds=n)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    def one(n: int) -> dict[str, Any]:
         state = State.QUEUED if n % 3 else State.DELIVERED
-        return {
-            "id": f"{n:016}", "route": f"route {n % 5}", "kind": "app", "state": state, "priority": n % 4,
-            "workflow_id": "1", "params": {}, "created": at, "updated": at, "queued_at": at,
-        }  # fmt: skip
+        wishes = {"clusters": ["GPU-A"]} if n % 7 == 0 else {}
+        return row(clock, n, route=f"route {n % 5}", state=state, priority=n % 4, wishes=wishes)
 
     with engine.transaction(ledger_file) as conn:
-        conn.execute(insert(jobs), [row(n) for n in range(100_000)])
+        conn.execute(insert(jobs), [one(n) for n in range(100_000)])
         quota.begin_day(conn, "2026-11-22", "2026-11-21T16:00:00.000Z")
     asked: list[tuple[str, Any]] = []
     with engine.view(ledger_file) as conn:
         event.listen(conn, "before_cursor_execute", lambda _, __, text, given, *___: asked.append((text, given)))
         routes = [f"route {n}" for n in range(5)]
         found = line.in_line(conn, routes=routes, but={f"{n:016}" for n in range(9)}, limit=4)
-        assert len(found) == 5 * 4 * 4
+        assert len(found) == 5 * 4 * 4 * 2
+        line.waiting(conn, routes, 1000)
         line.paid_for(conn, routes=routes, but=set(), limit=4)
         line.lagging(conn, routes=["route 1"], but={"1"})
         spares.left_behind(conn)
@@ -133,8 +189,10 @@ def test_no_look_at_a_long_queue_sorts_it_or_goes_through_it(ledger_file: Path, 
             for step in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given)
         ]
     allowed = (
-        r"SEARCH jobs USING (COVERING )?INDEX jobs_(in_line|in_flight|lagging) \(route=\?.*", r"SCAN days",
+        r"SEARCH jobs USING (COVERING )?INDEX jobs_(in_line|by_age|in_flight|lagging) \(route=\?.*", r"SCAN days",
         r"SCAN spares.*",  # a handful at any time
+        r"CO-ROUTINE anon_1", r"SCAN anon_1", r"USE TEMP B-TREE FOR GROUP BY",  # of what is counted
+        r"SEARCH submissions",  # the last one
         r"SCAN jobs USING INDEX jobs_paid_for", r"SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 \(id=\?\)",
         r"SEARCH submissions USING INTEGER PRIMARY KEY \(rowid>\?\)", "CORRELATED SCALAR SUBQUERY .*",
         r"SEARCH sources USING INDEX ix_sources_job_id \(job_id=\?\)",

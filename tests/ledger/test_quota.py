@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Connection, insert
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, create_engine, insert, select, update
 
 from renderdrop.ledger import engine, quota
-from renderdrop.ledger.schema import submissions
+from renderdrop.ledger.schema import metadata, submissions
 from renderdrop.model.job import Outcome
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
@@ -87,6 +89,83 @@ async def test_no_clock_gives_a_day_twice_nor_takes_one_away(walk: Walk, books: 
             assert quota.used(c, f"2026-{date}") == used + more
 
     await books.ledger.write(go)
+
+
+DEEDS = st.lists(
+    st.sampled_from(["send mine", "send other", "answer", "answer last", "keep", "undone", "next day", "day before"]),
+    max_size=40,
+)
+
+
+@given(deeds=DEEDS, outcomes=st.lists(st.sampled_from(list(Outcome)), min_size=40, max_size=40))
+def test_what_was_counted_and_what_came_since_is_what_counting_all_of_it_gives(
+    deeds: list[str], outcomes: list[Outcome]
+) -> None:
+    fresh, day, number, known = create_engine("sqlite://"), 22, 0, None
+    with fresh.connect() as c:
+        metadata.create_all(c)
+        c.exec_driver_sql(
+            "INSERT INTO jobs (id, route, kind, state, priority, attempts, workflow_id, params, paid, created, updated)"
+            " VALUES ('mine', 'portrait', 'app', 'queued', 0, 0, '1', '{}', 0, '', ''),"
+            " ('other', 'dance', 'app', 'queued', 0, 0, '1', '{}', 0, '', '')"
+        )
+        quota.begin_day(c, "2026-11-22", MIDNIGHT)
+        for deed, outcome in zip(deeds, outcomes, strict=False):
+            today = f"2026-11-{day}"
+            opened = list(c.execute(select(submissions.c.id).where(submissions.c.outcome.is_(None))).scalars())
+            if deed.startswith("send"):
+                send(c, deed.removeprefix("send "), outcome=None if number % 3 else outcome)
+                number += 1
+            elif deed.startswith("answer") and opened:
+                one = opened[-1 if "last" in deed else 0]
+                c.execute(update(submissions).where(submissions.c.id == one).values(outcome=outcome))
+            elif deed == "undone":  # a transaction that comes to nothing: its ids come again
+                with c.begin_nested() as again:
+                    send(c, "mine", 3)
+                    found = quota.spent(c, today, known)
+                    assert found is not None
+                    assert found.used() == quota.used(c, today)
+                    again.rollback()
+            elif deed.endswith(("day", "before")):
+                day += 1 if deed == "next day" else -1
+                quota.begin_day(c, f"2026-11-{day}", MIDNIGHT)
+            today = f"2026-11-{day}"
+            found = quota.spent(c, today, known)
+            assert found is not None
+            for route in (None, "portrait", "dance"):
+                assert found.used(route) == quota.used(c, today, route)
+            known = found if deed == "keep" else known
+    fresh.dispose()
+
+
+async def test_a_day_of_many_thousands_is_counted_once(books: Books) -> None:
+    """In steps of SQLite's machine, which no busy computer can spoil."""
+    job = await books.job()
+
+    def steps(c: Connection, known: quota.Spent | None) -> tuple[int, quota.Spent | None]:
+        taken = 0
+
+        def step() -> None:
+            nonlocal taken
+            taken += 1
+
+        raw = c.connection.dbapi_connection
+        raw.set_progress_handler(step, 10)  # type: ignore[union-attr]
+        found = quota.spent(c, "2026-11-22", known)
+        raw.set_progress_handler(None, 10)  # type: ignore[union-attr]
+        return taken, found
+
+    def look(c: Connection) -> None:
+        quota.begin_day(c, "2026-11-22", MIDNIGHT)
+        send(c, job.id, 5, None)
+        few, known = steps(c, None)
+        send(c, job.id, 20_000)
+        _, known = steps(c, known)
+        send(c, job.id, 5)
+        many, known = steps(c, known)
+        assert (many <= few * 3, known and known.used()) == (True, 20_010)
+
+    await books.ledger.write(look)
 
 
 async def test_what_is_with_the_platform_or_about_to_be_is_in_flight(

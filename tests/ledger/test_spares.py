@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -226,6 +227,26 @@ async def test_no_ended_job_follows_a_task_and_a_retry_may_leave_one_again(end: 
     assert await books.ledger.write(again)
 
 
+async def test_a_start_forgets_which_tasks_lagged_and_nothing_else(books: Books) -> None:
+    late, well = await lagging(books), await books.job(State.SUBMITTED, "well.png", error="a remark")
+    behind = await left(books, State.QUEUED, "behind.png")
+    both = await left(books, State.SUBMITTED, "both.png")
+    await books.ledger.write(lambda c: moves.begin_anew(c, LATER))
+    now = await books.see(late)
+    assert (now.state, now.status, now.task_id, now.error) == (State.SUBMITTED, "pending", "230", None)
+    assert [await books.see(job) for job in (well, behind, both)] == [well, behind, both]
+    assert await books.ledger.read(lambda c: line.lagging(c, routes=["portrait"], but=())) is None
+    assert not await books.ledger.write(lambda c: spares.leave(c, late.id, "230", LATER, "it lags"))
+
+
+async def test_only_jobs_whose_second_task_was_not_sent_yet_are_told_as_such(books: Books) -> None:
+    waits = await left(books)
+    for number, state in enumerate((State.SUBMITTING, State.SUBMITTED, State.HELD)):
+        await left(books, state, f"{number}.png")
+    await books.job(State.QUEUED, "new.png")
+    assert await books.ledger.read(spares.not_sent) == [waits]
+
+
 async def test_both_tasks_count_where_tasks_with_the_platform_are_counted(books: Books) -> None:
     await left(books, State.SUBMITTED)
     await left(books, path="b.png")
@@ -299,6 +320,54 @@ async def test_where_no_second_task_was_begun_the_sidecar_tells_of_none(books: B
     await books.ledger.write(refuse)
     assert warned(await books.see(refused)) == []
     assert warned(await left(books, path="b.png")) == []
+
+
+def _retried(c: Connection, job: Job, frm: State) -> None:
+    assert moves.cancel(c, job.id, frm, LATER, "by hand")
+    assert moves.retry(c, job.id, State.CANCELLED, LATER)
+
+
+def _released(c: Connection, job: Job, frm: State) -> None:
+    assert moves.move(c, job.id, frm, State.HELD, LATER)
+    assert moves.move(c, job.id, State.HELD, State.QUEUED, LATER)
+    spares.start_afresh(c, job.id)
+
+
+@pytest.mark.parametrize("sent_anew", [_retried, _released])
+@pytest.mark.parametrize("came", [*Outcome, None])
+async def test_what_a_person_has_sent_anew_is_no_second_task_unless_there_was_one(
+    came: Outcome | None, sent_anew: Callable[[Connection, Job, State], None], books: Books
+) -> None:
+    job = await left(books, State.SUBMITTING)
+
+    def bring(c: Connection) -> None:
+        number = job.submissions[-1].id
+        if came is not None:
+            moves.end_submission(c, number, LATER, came, task_id="231" if came is Outcome.ACCEPTED else None)
+        sent_anew(c, job, State.SUBMITTING)
+        if came is None:  # its answer comes when its job is long on its way again
+            moves.end_submission(c, number, LATER, Outcome.ACCEPTED, task_id="231")
+        again = second(c, job)
+        moves.end_submission(c, again, LATER, Outcome.ACCEPTED, task_id="232")
+        assert moves.move(c, job.id, State.SUBMITTING, State.SUBMITTED, LATER, task_id="232", submitted_at=LATER)
+
+    await books.ledger.write(bring)
+    told = warned(await books.see(job))
+    assert [text.partition(" begun after")[0] for text in told] == {
+        Outcome.ACCEPTED: ["a second task (231 on GPU-A800) was"], None: ["a second task (231 on GPU-A800) was"],
+        Outcome.UNKNOWN: ["a second task may have been"],
+    }.get(came, [])  # fmt: skip
+
+
+async def test_a_job_that_was_to_have_a_second_task_and_is_retried_tells_of_none(books: Books) -> None:
+    job = await left(books)
+
+    def again(c: Connection) -> None:
+        _retried(c, job, State.QUEUED)
+        accepted(c, job, second(c, job))
+
+    await books.ledger.write(again)
+    assert warned(await books.see(job)) == []
 
 
 async def test_a_second_task_whose_answer_was_lost_is_told_as_such(books: Books) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from renderdrop.model.names import clean, cut, fold, notices, numbered, shown, split_ext
+from renderdrop.model.names import clean, cut, fold, natural, notices, numbered, shown, split_ext
 
 TEXT = st.text(st.characters(), max_size=300)
 """Any characters, lone surrogates among them."""
@@ -142,3 +142,16 @@ def test_notices_lie_beside_their_source_and_fit(name: str) -> None:
 
 def test_notices_keep_the_whole_name_where_it_fits() -> None:
     assert notices("a/b.png") == ("a/b.png.error.txt", "a/b.png.error.json")
+
+
+def test_a_list_of_names_goes_by_the_value_of_their_numbers() -> None:
+    listed = ["F1.png", "f001.png", "f2.png", "f010.png", "f10b.png", "g.png", "g" + "9" * 200, "猫2", "猫10"]
+    for given_names in (listed, listed[::-1]):
+        assert sorted(given_names, key=lambda name: (natural(name), name)) == listed
+
+
+@given(st.integers(0, 10**30), st.integers(0, 10**30), st.integers(1, 40))
+def test_two_frames_of_one_name_are_listed_by_their_number(one: int, other: int, width: int) -> None:
+    first, second = natural(f"f{one:0{width}}.png"), natural(f"f{other}.png")
+    assert (first < second) == (one < other)
+    assert (first == second) == (one == other)

@@ -56,6 +56,11 @@ class Platform:
         """Change a cluster's curr_nodes, max_nodes, speed, fixed, active or foreign."""
         self._ask(lambda: self._sandbox.change_cluster(cluster, **figures))
 
+    def hurry(self) -> None:
+        """What is sent from now on is rendered in no time; what was sent before takes as long as it would have."""
+        for cluster in self._sandbox.options.clusters:
+            self.change(cluster.name, speed=50.0)
+
     def forget(self, *, late_missing: bool) -> list[str]:
         """Forget every upload; returns their names. `late_missing`: graphs that name them are taken, and then fail."""
         return self._ask(lambda: self._sandbox.forget(late_missing=late_missing))

@@ -105,6 +105,29 @@ def test_too_many_halves_the_pace_and_it_comes_back_slowly() -> None:
     assert budget.pace == 20.0
 
 
+def test_the_pace_comes_back_though_nobody_draws() -> None:
+    budget = Budget(16.0, 0.0)
+    for at in (0.0, 0.01, 0.02):
+        budget.too_many(at, at)
+    assert budget.pace_at(0.02) == pytest.approx(2.0, abs=0.01)
+    assert budget.pace_at(RECOVERS / 2) == pytest.approx(10.0, abs=0.01)
+    assert budget.pace_at(RECOVERS) == 16.0
+    budget.too_many(RECOVERS, RECOVERS)
+    budget.pause(RECOVERS, 60.0)
+    assert budget.pace_at(RECOVERS + 59.0) == 8.0  # a pause is no time to recover in
+
+
+@given(RATES, STEPS)
+def test_asking_for_the_pace_gives_nobody_a_call_more(rate: float, steps: list[float]) -> None:
+    now, made, budget = 100.0, [], Budget(rate, 100.0)
+    for step in steps:
+        now += step
+        budget.pace_at(now)
+        while budget.take(now):
+            made.append(now)
+    at_most(rate, budget.capacity, made)
+
+
 def test_calls_that_were_on_their_way_halve_it_no_further() -> None:
     budget = Budget(16.0, 0.0)
     for asked in (9.8, 9.9, 9.85, 10.0):

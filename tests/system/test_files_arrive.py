@@ -129,6 +129,7 @@ def test_a_file_replaced_while_its_task_runs_is_rendered_again_and_no_version_is
     daemon.start()
     first = share.drop("a.png")
     daemon.wait_for(State.SUBMITTED)
+    platform.hurry()
     second = share.drop("a.png")
     daemon.wait(lambda: len(share.sidecars()) == 2, "both versions are delivered")
     daemon.wait_at_rest(done=1)

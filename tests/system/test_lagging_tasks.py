@@ -115,6 +115,25 @@ def test_without_rescue_it_is_only_told(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("platform", [CLUSTERS], indirect=True)
+def test_a_lag_that_was_noted_before_a_restart_buys_no_second_task(scene: Scene) -> None:
+    first, daemon = scene.begin(), scene.daemon
+    daemon.wait(lambda: daemon.events("task_lags"), "it is told")
+    daemon.wait(lambda: scene.job().error, "it is noted")
+    daemon.kill()
+    # From now on it could have a second one, but it would take an hour until it is late again.
+    daemon.configure("dispatch", lag_after="1h")
+    daemon.configure("routes.portrait", rescue=True)
+    daemon.start()
+    for n in range(4, 8):
+        scene.others.drop(f"{n}.png", scene.share.picture())
+    daemon.wait(lambda: scene.others.at_rest(8), "others are delivered, with time for a second task")
+    assert (scene.job().state, scene.job().error, scene.tasks()) == (State.SUBMITTED, None, [int(first.task_id or "")])
+    scene.platform.change(STUCK, foreign=0)
+    assert rows(scene.sidecar()) == [(STUCK, int(first.task_id or ""), "accepted")]
+    daemon.stop()
+
+
+@pytest.mark.parametrize("platform", [CLUSTERS], indirect=True)
 def test_the_first_task_is_used_if_it_comes_first_after_all(scene: Scene) -> None:
     first = scene.begin(rescue=True, clusters=[STUCK, SLOW])
     daemon = scene.daemon

@@ -68,6 +68,7 @@ def test_while_the_token_is_refused_everything_waits_and_then_goes_on_by_itself(
     daemon.wait(lambda: time.monotonic() > began + 10, "ten seconds have passed")
     assert not share.files(share.failed)
     platform.faults()
+    platform.hurry()
     daemon.wait_at_rest(done=6)
     share.check_delivered(platform, dropped)
     assert len(platform.tasks()) == 6

@@ -35,6 +35,7 @@ def test_an_empty_folder_in_the_shares_place_is_left_alone_until_the_share_is_ba
     for name in left:
         (share.folder / name).rmdir()
     share.folder.rmdir()
+    platform.hurry()
     elsewhere.rename(share.folder)
     daemon.wait_at_rest(done=4)
     share.check_delivered(platform, dropped)

@@ -296,6 +296,11 @@ def _lagging(life: Life, *, doomed: bool = False) -> str:
         job = _hedged(life, path)
         return job is not None and job.state is State.SUBMITTED
 
+    if any(job.route == "hedged" for job in life.daemon.jobs(*OPEN)):
+        # What lagged before would lag again after each death, and go first each time.
+        life.let_begin(begins=True)
+        life.rest()
+        life.let_begin(begins=False)
     life.settle(hedged=[STUCK[0].name])
     path = life.drop("hedged", life.fresh(), may_pay=2)
     if doomed:
@@ -305,18 +310,20 @@ def _lagging(life: Life, *, doomed: bool = False) -> str:
     return path
 
 
-def _others(life: Life) -> Callable[[], None]:
-    """Meanwhile others begin elsewhere, until the daemon dies."""
+def _others(life: Life, enough: Callable[[], bool] = lambda: False) -> Callable[[], None]:
+    """Meanwhile others begin elsewhere, until the daemon dies or it is enough."""
 
     def meanwhile() -> None:
         assert life.daemon.process is not None
-        for _ in range(15):
-            for _ in range(4):
-                life.drop("portrait")
+        for look in range(120):
+            if look % 8 == 0:
+                for _ in range(4):
+                    life.drop("portrait")
             try:
-                life.daemon.process.wait(4.0)
+                life.daemon.process.wait(0.5)
             except subprocess.TimeoutExpired:
-                continue
+                if not enough():
+                    continue
             return
 
     return meanwhile
@@ -344,23 +351,24 @@ def lagging(point: Point) -> Way:
 
 
 def taken_back(life: Life, moment: Moment) -> None:
-    """A task was left behind, and goes on after all before the second one was sent."""
+    """A task was left behind, and its job gets it back at the next start, for the second one was not sent yet."""
     path = _lagging(life)
     life.settle()
     _left_behind(life, path)
-    life.let_begin(begins=True)
     life.die("taken_back", moment)
-    life.let_begin(begins=False)
 
 
 def spare_lost(life: Life, moment: Moment) -> None:
     """Of two tasks the first one fails, while the second one is with the platform."""
     path = _lagging(life, doomed=True)
     life.settle(hedged=[cluster.name for cluster in STUCK])
-    _left_behind(life, path)
+
+    def both_are_there() -> bool:
+        job = _hedged(life, path)
+        return job is not None and job.spare is not None and job.state is State.SUBMITTED
 
     def begins() -> None:
-        life.daemon.wait(lambda: (job := _hedged(life, path)) and job.state is State.SUBMITTED, "both are on their way")
+        _others(life, both_are_there)()
         life.let_begin(begins=True)
 
     life.die("spare_lost", moment, meanwhile=begins)

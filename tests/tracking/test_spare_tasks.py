@@ -19,6 +19,8 @@ from renderdrop.runtime.troubles import POLLS
 SECOND = Output(0, "9", "Save", "http://platform/second.png")
 SUCCESS = report("success", 94.0, outputs=(OUT,))
 NO_FACE = report("fail", remarks=(Remark(Level.ERROR, "no face", "5", "F"),))
+REMEMBERED = {"uploads": ["abc_a.png"], "remembered": True}
+LOST = report("fail", remarks=(Remark(Level.ERROR, "Invalid image file: abc_a.png", "73", "Load"),))
 VANISHED = Refused("任务不存在", "40400", 404)
 
 
@@ -134,6 +136,37 @@ async def test_a_clock_that_is_set_makes_no_task_late(followed: Followed) -> Non
     assert (await followed.books.see(job)).error is None
 
 
+# Neither of two.
+
+
+async def test_a_task_left_behind_for_a_second_one_that_is_never_sent_is_taken_back_and_then_a_person_decides(
+    followed: Followed,
+) -> None:
+    """Its route may be paused by hand: `run --once` must not wait for it for ever."""
+    job = await pair(followed, State.QUEUED)
+    Said(followed)
+    await rounds(followed, 28, after=60.0)
+    assert (await followed.books.see(job)).state is State.QUEUED
+    await rounds(followed, 4, after=60.0)
+    now = await followed.books.see(job)
+    assert (now.state, now.task_id, now.spare) == (State.SUBMITTED, "1", None)
+    assert "task 1 on GPU-4090 was pending for 30 min more, in which no second one could be sent" in str(now.error)
+    await rounds(followed, 34, after=60.0)
+    assert (await followed.books.see(job)).state is State.HELD
+
+
+async def test_a_second_task_that_is_being_sent_or_followed_is_waited_for(followed: Followed) -> None:
+    sending = await pair(followed, State.SUBMITTING)
+    Said(followed)
+    await rounds(followed, 40, after=60.0)
+    now = await followed.books.see(sending)
+    assert (now.state, now.spare is not None) == (State.SUBMITTING, True)
+    at = followed.clock.text()
+    await followed.books.ledger.write(lambda c: moves.move(c, sending.id, State.SUBMITTING, State.QUEUED, at))
+    await rounds(followed, 2, after=60.0)  # it may be sent anew: its silence begins now
+    assert (await followed.books.see(sending)).state is State.QUEUED
+
+
 # The first of two.
 
 
@@ -224,16 +257,43 @@ async def test_a_second_task_that_fails_gives_way_to_the_first_one(followed: Fol
 
 
 async def test_a_second_task_whose_upload_was_forgotten_is_no_reason_for_a_third(followed: Followed) -> None:
-    sent = {"uploads": ["abc_a.png"], "remembered": True}
     job = await pair(followed, kind="graph")
     at = followed.clock.text()
-    await followed.books.ledger.write(lambda c: moves.change(c, job.id, State.SUBMITTED, at, sent=sent))
-    lost = report("fail", remarks=(Remark(Level.ERROR, "Invalid image file: abc_a.png", "73", "Load"),))
-    Said(followed, t2=lost)
+    await followed.books.ledger.write(lambda c: moves.change(c, job.id, State.SUBMITTED, at, sent=REMEMBERED))
+    Said(followed, t2=LOST)
     await rounds(followed)
     now = await followed.books.see(job)
     assert (now.state, now.task_id) == (State.SUBMITTED, "1")
     assert followed.woken == ["ended"]
+
+
+@pytest.mark.parametrize("second_fails", [True, False])
+async def test_a_task_that_was_taken_back_may_have_its_forgotten_upload_made_again_once(
+    second_fails: bool, followed: Followed
+) -> None:
+    job = await pair(followed, State.SUBMITTED if second_fails else State.QUEUED, kind="graph", sent=REMEMBERED)
+    said = Said(followed, **({"t2": NO_FACE} if second_fails else {"t1": report("running")}))
+    await rounds(followed)
+    assert (await followed.books.see(job)).task_id == "1"
+    said.answers["t1"] = LOST
+    await rounds(followed)
+    now = await followed.books.see(job)
+    assert (now.state, now.spare) == (State.QUEUED, None)
+    at = followed.clock.text()
+
+    def sent_again(c: Connection) -> None:
+        begun = moves.begin_submission(
+            c, job.id, at, cluster="GPU-4090", note="", workflow_id="1234", version_id=None, params={}, priority=0
+        )
+        assert begun is not None
+        moves.end_submission(c, begun, at, Outcome.ACCEPTED, task_id="3")
+        assert moves.move(c, job.id, State.SUBMITTING, State.SUBMITTED, at, task_id="3", sent=REMEMBERED)
+
+    await followed.books.ledger.write(sent_again)
+    await followed.track.take_up()
+    said.answers["t3"] = LOST
+    await rounds(followed)
+    assert (await followed.books.see(job)).state is State.FAILED
 
 
 @pytest.mark.parametrize("answer", [NO_FACE, report("success")], ids=["fails", "no media"])

@@ -19,6 +19,7 @@ from renderdrop.model.route import Route
 from renderdrop.platform.answers import Nonsense
 from renderdrop.platform.client import CALLS
 from renderdrop.platform.reports import Report, Status
+from renderdrop.runtime.budget import RECOVERS
 from renderdrop.runtime.troubles import PLATFORM, POLLS
 
 
@@ -425,13 +426,23 @@ async def test_too_many_requests_halve_the_pace_of_all_polls(followed: Followed)
     assert followed.budget.rate == 1000.0
 
 
-async def test_run_times_of_the_ledger_tell_how_long_a_task_may_be_left_alone(followed: Followed) -> None:
+async def test_a_pace_that_has_come_back_is_known_though_no_task_was_due_meanwhile(followed: Followed) -> None:
+    followed.budget.too_many(followed.clock.at, followed.clock.at)
+    await followed.track.tick()
+    assert followed.track._plan.pace == 500.0
+    followed.clock.run(RECOVERS)
+    await followed.track.tick()
+    assert followed.track._plan.pace == 1000.0
+
+
+@pytest.mark.parametrize("cluster", ["GPU-4090", ""], ids=["on a cluster", "of a model"])
+async def test_run_times_of_the_ledger_tell_how_long_a_task_may_be_left_alone(cluster: str, followed: Followed) -> None:
     begun = followed.clock.text()
     followed.clock.run(300.0)
     done = followed.clock.text()
     for n in range(30):
-        await followed.books.job(State.DELIVERED, f"{n}.png", started_at=begun, finished_at=done)
-    await followed.job("new.png", task="7")
+        await followed.books.job(State.DELIVERED, f"{n}.png", started_at=begun, finished_at=done, cluster=cluster)
+    await followed.job("new.png", task="7", cluster=cluster)
     followed.answer = report()
     for _ in range(60):
         await followed.look(after=1.0)

@@ -220,6 +220,87 @@ def test_thousands_of_tasks_cost_each_look_the_same() -> None:
     assert len(plan) == 5_000
 
 
+def dues(plan: Plan) -> dict[str, float]:
+    return {key: task.due for key, task in plan._tasks.items() if task.due is not None}
+
+
+def looked_at(plan: Plan, now: float, pace: float, seconds: float) -> dict[str, float]:
+    """Who is looked at, and when last, within these seconds; each is found as it was."""
+    looks: dict[str, float] = {}
+    until = now + seconds
+    while now < until:
+        now += 0.25
+        plan.adapt(pace, now)
+        for key in taken(plan, now):
+            looks[key] = now
+            plan.saw(key, now, "pending" if key.startswith("p") else "running", None)
+    return looks
+
+
+def put_off(pace: float, number: int) -> Plan:
+    """Half of so many tasks run and half wait, and all were looked at in vain for an hour at this pace."""
+    plan = experienced(pace, runs=900.0)
+    for n in range(0, number, 2):
+        plan.follow(f"r{n}", "w", "A", 0.0, waited=1.0, runs=1.0)
+        plan.follow(f"p{n}", "w", "A", 0.0)
+    looked_at(plan, 0.0, pace, 600.0)
+    return plan
+
+
+def test_once_the_budget_gives_more_again_looks_that_were_put_off_are_not_waited_for() -> None:
+    plan = put_off(0.3, 60)
+    assert max(dues(plan).values()) > 600.0 + 4 * MOST
+    looks = looked_at(plan, 600.0, 20.0, MOST + 10.0)
+    assert set(looks) == set(plan._tasks)
+
+
+def test_once_a_crowd_is_gone_the_few_that_are_left_are_looked_at_as_few_are() -> None:
+    plan = put_off(2.0, 400)
+    for n in range(8, 400, 2):
+        plan.forget(f"r{n}")
+        plan.forget(f"p{n}")
+    assert max(dues(plan).values()) > 600.0 + 2 * MOST
+    looks = looked_at(plan, 600.0, 2.0, MOST + 10.0)
+    assert set(looks) == set(plan._tasks)
+
+
+def test_thousands_are_planned_anew_a_few_at_a_time_and_only_once_there_is_half_the_crowd() -> None:
+    plan = experienced(0.3)
+    for n in range(3_000):
+        plan.follow(str(n), "w", "AB"[n % 2], 0.0, waited=1.0, runs=1.0)
+    plan.adapt(0.3, 0.0)
+    before = dues(plan)
+    plan.adapt(0.5, 1.0)
+    assert dues(plan) == before
+    changed = []
+    for tick in range(100):
+        plan.adapt(20.0, 1.0 + tick / 4)
+        now = dues(plan)
+        changed.append(sum(now[key] != before[key] for key in now))
+        before = now
+    assert max(changed) <= 64
+    assert sum(changed) > 1_000
+    assert not any(changed[50:])  # through with all, and no reason to begin anew
+
+
+def test_a_failed_look_is_not_repeated_too_soon_for_being_planned_anew() -> None:
+    plan = put_off(0.5, 40)
+    assert plan.take(2_000.0) is not None
+    [key] = plan._tasks.keys() - dues(plan).keys()
+    plan.missed(key, 600.0, 500.0)
+    plan.adapt(50.0, 600.5)
+    assert dues(plan)[key] >= 1_100.0
+
+
+def test_nobody_is_looked_at_later_for_being_planned_anew() -> None:
+    plan = put_off(0.5, 40)
+    before = dues(plan)
+    plan.adapt(50.0, 600.5)
+    after = dues(plan)
+    assert all(after[key] <= before[key] for key in before)
+    assert after != before
+
+
 def test_what_was_heard_earlier_and_is_told_later_loses_nobody() -> None:
     """As when the commit of what was heard had to wait for room on the disk."""
     plan = experienced(5.0)

@@ -80,9 +80,10 @@ def _seen_now(known: "Survey", active: "Sequence[ClusterStatus]", at: str) -> "S
 def _left_alone(known: "Survey | None", name: str) -> dict[str, str] | None:
     if known is None or name not in known.records.out(known.now):
         return None
+    from renderdrop.runtime.clock import written
+
     record = known.records.records[name]
-    until = datetime.fromtimestamp(record.until, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"until": until, "why": record.why}
+    return {"until": written(datetime.fromtimestamp(record.until, UTC)), "why": record.why}
 
 
 def _workflows(

@@ -14,7 +14,7 @@ from renderdrop.cli.check import ask
 from renderdrop.cli.cluster_rows import cluster_rows
 from renderdrop.cli.opening import Config, has_ledger, ledger_of, no_ledger, opened
 from renderdrop.cli.paper import as_json, fact, hint, line, rows
-from renderdrop.cli.waits import closed_routes, paused_by_hand, surveyed, tell_pauses
+from renderdrop.cli.waits import Moment, paused_by_hand, tell_pauses
 from renderdrop.model.errors import Fault
 from renderdrop.model.units import spoken
 
@@ -74,8 +74,7 @@ def _of_ledger(loaded: "Loaded") -> "tuple[Survey | None, Sequence[Chosen], Mapp
     from renderdrop.ledger import engine, experience
 
     with engine.view(path) as conn:
-        known = surveyed(conn, loaded, closed_routes(conn, loaded))
-        return known, experience.choices(conn, _CHOICES), paused_by_hand(conn)
+        return Moment(conn, loaded).surveyed(), experience.choices(conn, _CHOICES), paused_by_hand(conn)
 
 
 def _tell(

@@ -13,7 +13,7 @@ import typer
 from renderdrop.cli.jobs import tell_troubles
 from renderdrop.cli.opening import Config, has_ledger, ledger_of, opened
 from renderdrop.cli.paper import fact, line, parameter
-from renderdrop.cli.waits import closed_routes, waits
+from renderdrop.cli.waits import Moment
 from renderdrop.model.names import shown
 
 if TYPE_CHECKING:
@@ -169,13 +169,16 @@ def _taken_already(loaded: "Loaded", route: "Route", rel: str, files: "Lying") -
     with engine.view(path) as conn:
         known = queries.known_paths(conn, route.name, list(files))
         past: dict[str, Sequence[Job]] = {p: queries.at_path(conn, route.name, p) for p in known}
-        closed = closed_routes(conn, loaded, lasting=True)
-        why = {job.id: waits(job, closed) for jobs in past.values() for job in jobs}
+        moment = Moment(conn, loaded)
+        why = {job.id: moment.waits(job) for jobs in past.values() for job in jobs}
     for each in [rel] if rel in files else files:
         if each in known and past[each] and known[each].open:
             job = past[each][0]
             fact("taken", f"it is job {job.id} already, which is {job.state}; see `renderdrop show {job.id}`")
-            fact("waits", why.get(job.id))
+            if waits := why[job.id]:
+                fact("sent", f"not yet: {waits}")
+            else:
+                fact("note", job.error)
             return True
     if not files or not all(p in past and past[p] and _as_known(known[p], entry) for p, entry in files.items()):
         return False

@@ -12,7 +12,7 @@ import typer
 from renderdrop.cli.finish import finish
 from renderdrop.cli.opening import Config, has_ledger, ledger_of, no_ledger, opened
 from renderdrop.cli.paper import as_json, hint, line, on_terminal, rows, shortened
-from renderdrop.cli.waits import closed_routes, held_routes, paused_by_hand, tell_pauses, waits
+from renderdrop.cli.waits import Moment, paused_by_hand, tell_pauses
 from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
@@ -49,28 +49,25 @@ def jobs(
     most = limit if limit is not None else _ON_A_SCREEN if on_terminal() and not json else 0
     with engine.view(path) as conn:
         found = queries.listed(conn, states=state or (), route=route, limit=most + 1 if most else None)
-        troubles = queries.present_troubles(conn)
-        closed, paused = held_routes(conn, loaded), paused_by_hand(conn)
-        done = (
-            ""
-            if json or route is not None or state
-            else finish(conn, loaded, closed_routes(conn, loaded, lasting=True))
-        )
-    listed = found[:most] if most else found
+        moment = Moment(conn, loaded)
+        troubles, paused = moment.troubles, paused_by_hand(conn)
+        listed = found[:most] if most else found
+        why = {job.id: moment.waits(job) for job in listed}
+        done = "" if json or route is not None or state else finish(moment)
     if json:
-        as_json([row(job, closed) for job in listed])
+        as_json([row(job, why[job.id]) for job in listed])
         return
     tell_troubles(troubles)
     tell_pauses({name: since for name, since in paused.items() if route in (None, name)})
-    _table(listed, closed)
+    _table(listed, why)
     if done:
         hint(f"All routes: {done}.")
     if len(found) > len(listed):
         hint("… and more; `--limit 0` shows all, `--state` and `--route` narrow them down.")
 
 
-def row(job: "Job", closed: "Mapping[str, str]") -> dict[str, Any]:
-    """A job as scripts see it; the keys are a contract. `closed`: the routes of which nothing is sent now, and why."""
+def row(job: "Job", why: str | None) -> dict[str, Any]:
+    """A job as scripts see it; the keys are a contract. `why`: what it waits for, if it does."""
     from renderdrop.model.sidecar import task_id
 
     return {
@@ -83,7 +80,7 @@ def row(job: "Job", closed: "Mapping[str, str]") -> dict[str, Any]:
         "task_id": task_id(job.task_id),
         "status": job.status,
         "progress": job.progress,
-        "error": waits(job, closed) or job.error,
+        "error": why or job.error,
         "outputs": named_outputs(job),
         "created": job.created,
         "updated": job.updated,
@@ -115,7 +112,7 @@ def tell_troubles(troubles: "Sequence[Trouble]") -> None:
             hint(text)
 
 
-def _table(listed: "Sequence[Job]", closed: "Mapping[str, str]") -> None:
+def _table(listed: "Sequence[Job]", why: "Mapping[str, str | None]") -> None:
     from renderdrop.model.units import spoken
     from renderdrop.runtime.clock import Clock
 
@@ -129,12 +126,15 @@ def _table(listed: "Sequence[Job]", closed: "Mapping[str, str]") -> None:
     columns = ("id", "route", "state", "source", "cluster", "progress", "age", "note")
     rows(
         columns,
-        ((j.id, j.route, j.state.value, j.source.path, j.cluster, doing(j), when(j), _note(j, closed)) for j in listed),
+        (
+            (j.id, j.route, j.state.value, j.source.path, j.cluster, doing(j), when(j), _note(j, why[j.id]))
+            for j in listed
+        ),
         wrapped=(3, 7),
     )
 
 
-def _note(job: "Job", closed: "Mapping[str, str]") -> str | None:
+def _note(job: "Job", why: str | None) -> str | None:
     if job.state is State.DELIVERED and job.error is None:
         return ", ".join(named_outputs(job))
-    return shortened(waits(job, closed) or job.error or "", _NOTE_LENGTH)
+    return shortened(why or job.error or "", _NOTE_LENGTH)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from renderdrop.cli.paper import STYLES
-from renderdrop.cli.waits import closed_routes
+from renderdrop.cli.waits import Moment
 from renderdrop.model.errors import Fault
 from renderdrop.model.lifecycle import ENDS, IN_MOTION, State
 from renderdrop.model.names import shown
@@ -31,7 +31,8 @@ _TASKS_SHOWN: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Jobs by state (ended ones since the beginning of the view), those on the platform, and what makes work wait."""
+    """Jobs by state (ended ones since the beginning of the view), those on the platform, and what makes work wait, one
+    line each."""
 
     counts: Mapping[State, int] = field(default_factory=dict)
     tasks: "tuple[Job, ...]" = ()
@@ -56,13 +57,13 @@ def look(ledger: Path, since: int, loaded: "Loaded | None" = None) -> Look:
 
     try:
         with engine.view(ledger) as conn:
-            closed = {} if loaded is None else closed_routes(conn, loaded, lasting=True)
+            closed = {} if loaded is None else Moment(conn, loaded).closed(lasting=True)
             counts = queries.counts(conn) | dict.fromkeys(ENDS, 0)
             return Look(
                 counts | queries.ended_since(conn, since),
                 tuple(queries.listed(conn, states=[State.SUBMITTING, State.SUBMITTED], limit=_TASKS_SHOWN)),
                 (
-                    *(trouble.sentence for trouble in queries.present_troubles(conn)),
+                    *(f"waits: {trouble.sentence}" for trouble in queries.present_troubles(conn)),
                     *(f"route {name}: {why}" for name, why in closed.items()),
                 ),
                 len(queries.unfinished(conn)),
@@ -107,7 +108,7 @@ def drawn(found: Look) -> "RenderableType":
             ProgressBar(total=100, completed=job.progress or 0, width=24),
             Text(doing, style="dim"),
         )
-    waits = [Text(f"waits: {shown(sentence)}", style="yellow") for sentence in found.troubles]
+    waits = [Text(shown(sentence), style="yellow") for sentence in found.troubles]
     return Group(head if head.plain else Text("watching the inboxes …", style="dim"), tasks, *waits)
 
 

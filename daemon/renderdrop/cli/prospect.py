@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from renderdrop.cli.gathered import Gathered
 from renderdrop.cli.opening import has_ledger, ledger_of
 from renderdrop.cli.paper import fact, line, parameter
-from renderdrop.cli.waits import closed_routes
+from renderdrop.cli.waits import Moment
 from renderdrop.intake.bundle import Part, meant, part_of
 from renderdrop.intake.fit import is_link
 from renderdrop.intake.refuse import described
@@ -50,27 +50,28 @@ def tell_parts(route: Route, rel: str, found: Gathered) -> None:
 
 
 def tell_when(loaded: Loaded, route: Route, rel: str, found: Gathered) -> None:
-    """When it is taken, and what it waits for until then."""
-    missing = ", ".join(found.assembly.missing)
-    path = ledger_of(loaded)
+    """When it is taken and when it is sent, and what it waits for until then."""
+    path, closed = ledger_of(loaded), None
     if has_ledger(path):
         with engine.view(path) as conn:
             _made_by(conn, route, found)
             jobs = [job for p in found.files for job in queries.at_path(conn, route.name, p)]
-            fact("waits", closed_routes(conn, loaded, lasting=True).get(route.name))
+            closed = Moment(conn, loaded).closed(lasting=True).get(route.name)
         for job in {job.id: job for job in jobs if job.state is State.QUEUED and job.waiting_for}.values():
             fact("job", f"{job.id} waits for {job.waiting_for}; see `renderdrop show {job.id}`")
-    if missing:
+    fact("taken", _taken(route, rel, found, loaded.settings.intake.ticket_wait))
+    fact("sent", None if closed is None else f"not yet: {closed}")
+
+
+def _taken(route: Route, rel: str, found: Gathered, ticket_wait: float) -> str:
+    if missing := ", ".join(found.assembly.missing):
         most = f"at most {spoken(route.bundle_timeout)}" if route.bundle_timeout else "for ever"
-        fact("taken", f"not yet: it waits for {missing}, {most}")
-        return
+        return f"not yet: it waits for {missing}, {most}"
     if absent := [path.rpartition("/")[2] for path, entry in found.files.items() if entry is None and path != rel]:
-        fact("taken", f"not yet: it waits for {', '.join(absent)}")
-        return
-    wait = loaded.settings.intake.ticket_wait
+        return f"not yet: it waits for {', '.join(absent)}"
     whole = found.assembly.tickets and not (found.assembly.lacking or found.named)  # nothing more can come with it
-    more = f", at the earliest {spoken(wait)} after its last change" if wait and not whole else ""
-    fact("taken", f"yes, once it has stopped changing{more}")
+    more = f", at the earliest {spoken(ticket_wait)} after its last change" if ticket_wait and not whole else ""
+    return f"yes, once it has stopped changing{more}"
 
 
 def _made_by(conn: Connection, route: Route, found: Gathered) -> None:
@@ -120,7 +121,8 @@ def tell_job(route: Route, found: Gathered) -> None:
         tell_request(route, wishes, files, unread)
     if route.kind == "model" and route.publish is None and any(file.input not in route.constants for file in files):
         line("The route has no `publish`, so it would wait: only .url files and tickets can name pictures.", "yellow")
-    what = "its folder" if route.bundle == "folder" else "its source" if len(found.files) == 1 else "its files"
+    alone = len(found.files) == 1 and not found.assembly.missing
+    what = "its folder" if route.bundle == "folder" else "its source" if alone else "its files"
     goes, stays, is_ = ("go", "stay", "are") if what == "its files" else ("goes", "stays", "is")
     fact("afterwards", {"move": f"{what} {goes} to done/", "keep": f"{what} {stays} and {is_} remembered",
                         "delete": f"{what} {is_} deleted once the results are on disk"}[route.after])  # fmt: skip

@@ -7,7 +7,7 @@ import typer
 from renderdrop.cli.jobs import doing, row
 from renderdrop.cli.opening import Config, job_named, ledger_of, opened, require_ledger
 from renderdrop.cli.paper import as_json, fact, parameter
-from renderdrop.cli.waits import held_routes, paused_by_hand, waits
+from renderdrop.cli.waits import Moment, paused_by_hand
 from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def show(
         found = job_named(conn, job)
         steps = queries.steps(conn, found.id)
         others = [other.id for other in queries.siblings(conn, found.arrival) if other.id != found.id]
-        why = waits(found, held_routes(conn, loaded) if found.state is State.QUEUED else {})
+        why = Moment(conn, loaded).waits(found)
         paused = found.route in paused_by_hand(conn)
     if json:
         as_json(_whole(found, steps, others, why))
@@ -77,7 +77,7 @@ def _whole(job: "Job", steps: "Sequence[Step]", others: "Sequence[str]", why: st
     from renderdrop.model.sidecar import short, task_id
 
     folder = f"{job.folder}/" if job.folder else ""
-    return row(job, {job.route: why} if why else {}) | {
+    return row(job, why) | {
         "kind": job.kind,
         "priority": job.priority,
         "attempts": job.attempts,

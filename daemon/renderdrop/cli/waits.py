@@ -4,88 +4,116 @@ Owns the questions, which are the daemon's own (`dispatch/limits`, `dispatch/sur
 settings as they are now: so the answers are right whether or not the daemon runs.
 """
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from renderdrop.cli.paper import hint, line, on_terminal
 from renderdrop.model.lifecycle import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from renderdrop.dispatch.limits import Standing
     from renderdrop.dispatch.survey import Survey
+    from renderdrop.ledger.queries import Trouble
     from renderdrop.model.job import Job
     from renderdrop.model.route import Route
+    from renderdrop.model.wishes import Pin
     from renderdrop.settings import Loaded
 
 OLD: Final = 300.0
 """Seconds after which nobody chooses by the clusters' figures any more: no daemon runs, or it has nothing to send."""
 
 
-def closed_routes(conn: "Connection", loaded: "Loaded", *, lasting: bool = False) -> dict[str, str]:
-    """The routes that send nothing now, each with the reason; `lasting`: without those that only wait for one of their
-    own tasks to end."""
-    from renderdrop.dispatch.limits import Limits, standing
-    from renderdrop.runtime.clock import Clock
+class Moment:
+    """What holds routes back now. Whatever several ask for is looked at once, for all of them at the same time."""
 
-    clock, given = Clock(), loaded.settings.dispatch
-    limits = Limits(given.aging, given.max_tasks_per_day)
-    found = standing(conn, loaded.routes, limits, clock.now(), clock.local)
-    return {name: why.sentence for name, why in found.closed.items() if why.lasts or not lasting}
+    def __init__(self, conn: "Connection", loaded: "Loaded") -> None:
+        from renderdrop.runtime.clock import Clock
 
+        self.conn, self.loaded = conn, loaded
+        self._surveys: dict[tuple[str, ...], Survey] = {}
+        clock = Clock()
+        self.now, self.wall = clock.now(), clock.local
 
-def held_routes(conn: "Connection", loaded: "Loaded") -> dict[str, str]:
-    """The routes of which nothing is sent now, each with the reason: those that are closed, and those whose jobs had
-    better wait for a place on a faster cluster. One look a route, however many jobs wait."""
-    found = closed_routes(conn, loaded)
-    if loaded.settings.dispatch.policy != "expected-completion":
-        return found
-    from renderdrop.ledger import experience
+    def waits(self, job: "Job") -> str | None:
+        """What a queued job waits for: "waiting for input_video", "waiting until 22:00"; None where nothing keeps
+        it."""
+        if job.state is not State.QUEUED:
+            return None
+        if job.waiting_for is not None:
+            return f"waiting for {job.waiting_for}"
+        if job.paid:
+            return None
+        return self.closed().get(job.route) or self._held.get((job.route, job.wishes.pin))
 
-    going = [route for route in sending(conn, loaded, found) if route.clusters]
-    if not experience.queued(conn, [route.name for route in going], 1):
-        return found
-    known = surveyed(conn, loaded, found)
-    if known.status is None or known.age > OLD:
-        return found
-    from renderdrop.dispatch.choose import Hold
-    from renderdrop.dispatch.expected import expect
+    def closed(self, *, lasting: bool = False) -> dict[str, str]:
+        """The routes that send nothing now, each with the reason; `lasting`: without those that only wait for one of
+        their own tasks to end."""
+        return {name: why.sentence for name, why in self._standing.closed.items() if why.lasts or not lasting}
 
-    for route in going:
-        if (route.workflow_id, route.clusters) in known.ours.queue:
-            choice = expect(known.situation(route.clusters, route.workflow_id))
+    def surveyed(self, *, lasting: bool = False) -> "Survey":
+        """What a choice depends on, as the ledger has it; `lasting`: what waits in routes that only wait for one of
+        their own tasks to end counts too."""
+        from renderdrop.dispatch.survey import survey
+
+        going = self.sending(lasting=lasting)
+        names = tuple(route.name for route in going)
+        if names not in self._surveys:
+            self._surveys[names] = survey(self.conn, self.loaded.routes, going, self.now)
+        return self._surveys[names]
+
+    def sending(self, *, lasting: bool = False) -> "list[Route]":
+        """The routes that may send now: neither closed nor in trouble. `lasting`: as above."""
+        if any(trouble.reach in ("platform", "daemon") for trouble in self.troubles):
+            return []
+        waiting = {*self.closed(lasting=lasting), *(trouble.subject for trouble in self.troubles)}
+        return [route for route in self.loaded.routes if route.name not in waiting]
+
+    @cached_property
+    def troubles(self) -> "Sequence[Trouble]":
+        """What makes work wait."""
+        from renderdrop.ledger import queries
+
+        return queries.present_troubles(self.conn)
+
+    @cached_property
+    def _held(self) -> "Mapping[tuple[str, Pin], str]":
+        """Of the routes that are not closed, the jobs that had better wait for a place on a faster cluster, or that
+        have only clusters of their own which are full or not there: the reason by route and pin. One look for each of
+        these, however many jobs wait."""
+        from renderdrop.ledger import experience
+
+        going = {route.name: route for route in self.sending() if route.clusters}
+        if not experience.queued(self.conn, list(going), 1):
+            return {}
+        known = self.surveyed()
+        if known.status is None or known.age > OLD:
+            return {}
+        from renderdrop.dispatch.choose import Hold, choose
+        from renderdrop.dispatch.expected import expect
+        from renderdrop.dispatch.places import absent
+
+        policy = expect if self.loaded.settings.dispatch.policy == "expected-completion" else choose
+        found = {}
+        for name, pin in known.ours.pins:
+            workflow, allowed = pin.on(going[name])
+            choice = policy(situation := known.situation(allowed, workflow))
             if isinstance(choice, Hold):
-                found[route.name] = choice.reason
-    return found
+                own = f" (its ticket names only {', '.join(allowed)})" if pin.clusters else ""
+                found[name, pin] = choice.reason + own
+            elif choice is None and not situation.active.keys().isdisjoint(going[name].clusters):
+                found[name, pin] = absent(allowed)
+        return found
 
+    @cached_property
+    def _standing(self) -> "Standing":
+        from renderdrop.dispatch.limits import Limits, standing
 
-def surveyed(conn: "Connection", loaded: "Loaded", closed: "Mapping[str, str]") -> "Survey":
-    """What a choice depends on, as the ledger has it. `closed`: the routes that send nothing now."""
-    from renderdrop.dispatch.survey import survey
-    from renderdrop.runtime.clock import Clock
-
-    return survey(conn, loaded.routes, sending(conn, loaded, closed), Clock().now())
-
-
-def sending(conn: "Connection", loaded: "Loaded", closed: "Mapping[str, str]") -> "list[Route]":
-    """The routes that may send now: neither closed nor in trouble."""
-    from renderdrop.ledger import queries
-
-    present = queries.present_troubles(conn)
-    if any(trouble.reach in ("platform", "daemon") for trouble in present):
-        return []
-    waiting = {*closed, *(trouble.subject for trouble in present)}
-    return [route for route in loaded.routes if route.name not in waiting]
-
-
-def waits(job: "Job", closed: "Mapping[str, str]") -> str | None:
-    """What a queued job waits for: "waiting for input_video", "waiting until 22:00"; None where nothing keeps it."""
-    if job.state is not State.QUEUED:
-        return None
-    if job.waiting_for is not None:
-        return f"waiting for {job.waiting_for}"
-    return None if job.paid else closed.get(job.route)
+        limits = Limits.of(self.loaded.settings.dispatch)
+        return standing(self.conn, self.loaded.routes, limits, self.now, self.wall)
 
 
 def paused_by_hand(conn: "Connection") -> dict[str, str]:

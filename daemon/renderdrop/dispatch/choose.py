@@ -41,7 +41,7 @@ class Situation:
 
     For the policy that learns: the job's `workflow`; `queue`, how many jobs wait to be sent, by workflow, this one
     among them; `age`, seconds since the clusters' status was taken; `learned`; `last`, the cluster that was chosen
-    last for the workflow; `held`, seconds for which none of its jobs could be begun.
+    last for the workflow; `held`, seconds for which none of its jobs that may go to the same clusters could be begun.
     """
 
     allowed: tuple[str, ...]

@@ -6,19 +6,18 @@ lock, so that every choice sees the ones before it.
 """
 
 import asyncio
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from renderdrop.dispatch.choose import Choice, Hold, choose
-from renderdrop.dispatch.expected import expect
+from renderdrop.dispatch.choose import Hold
 from renderdrop.dispatch.farm import Farm
 from renderdrop.dispatch.kinds import Errand
 from renderdrop.dispatch.limits import Closed, Limits
 from renderdrop.dispatch.opened import Opened, opened
-from renderdrop.dispatch.outlook import Outlook
+from renderdrop.dispatch.places import Places
 from renderdrop.dispatch.queue import Queue
 from renderdrop.dispatch.rescue import REST, Rescue, left_on
 from renderdrop.dispatch.same import Same
@@ -26,6 +25,7 @@ from renderdrop.dispatch.submit import Submit
 from renderdrop.dispatch.upload import Stopping
 from renderdrop.ledger import moves
 from renderdrop.ledger.adopt import disband
+from renderdrop.ledger.queries import Unfinished
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import (
@@ -41,7 +41,7 @@ from renderdrop.model.errors import (
 from renderdrop.model.job import Job, Outcome
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
-from renderdrop.model.wishes import params_of
+from renderdrop.model.wishes import NO_PIN, params_of
 from renderdrop.runtime.clock import Clock
 from renderdrop.runtime.disk import Disks
 from renderdrop.runtime.hands import Hands
@@ -94,20 +94,16 @@ class Dispatch:
         self._rescue = rescue
         self._ended = ended
         self._routes: dict[str, Route] = {}
-        self._sending: list[Route] = []
-        """Those that may send now: what waits in others is no reason to use a slow cluster."""
         self._queue = Queue(ledger, clock)
-        self._outlook = Outlook(ledger, clock, farm)
-        self.learns = False
-        """The policy: expected-completion, else least-loaded."""
+        self.places = Places(ledger, clock, troubles, farm)
         self._trials: dict[str, set[str]] = {}
         self._choosing = asyncio.Lock()
         self.stopped = False
 
-    @property
-    def stuck(self) -> Set[str]:
-        """Queued jobs that wait for another one about which a person has to decide."""
-        return self._same.stuck
+    def is_stuck(self, job: Unfinished) -> bool:
+        """Whether a queued job waits for what nobody here brings about: another one about which a person has to decide,
+        or a cluster of its own that is not there."""
+        return job.id in self._same.stuck or self.places.is_nowhere(job)
 
     def set_routes(self, routes: tuple[Route, ...]) -> None:
         """The routes whose jobs are sent from now on."""
@@ -128,23 +124,18 @@ class Dispatch:
             passed_over.add(job.id)
         stand = await self._queue.standing(self._routes.values())
         open_routes, on_trial = ([n for n in names if n not in stand.closed] for names in (open_routes, on_trial))
-        self._sending = [route for name, route in self._routes.items() if name in open_routes]
+        sending = [route for name, route in self._routes.items() if name in open_routes]
         if open_routes and self._hands.free:
             free = self._hands.free
             if self._submit.in_doubt:
                 await self._try_platform(open_routes, passed_over)
                 return
-            if self.learns:
-                try:
-                    rooms = await self._outlook.rooms(self._sending)
-                except PlatformDown as fault:
-                    await self._troubles.tell("platform", PLATFORM, fault.sentence)
-                    return
-                except (Temporary, Refused):
-                    rooms = {}  # whoever chooses next asks again, and tells
-                open_routes = [name for name in open_routes if rooms.get(name) != 0]
-                stand = stand.within(rooms)
-            rescuing = [route.name for route in self._sending if route.rescue and route.name in open_routes]
+            try:
+                stand = stand.within(await self.places.rooms(sending))
+            except PlatformDown as fault:
+                await self._troubles.tell("platform", PLATFORM, fault.sentence)
+                return
+            rescuing = [route.name for route in sending if route.rescue and stand.pinned.get((route.name, NO_PIN)) != 0]
             # One at a time: where a whole cluster stands still, what is sent first tells where there is room.
             if (lagging := await self._rescue.next(rescuing, passed_over)) is not None:
                 self._take(lagging)
@@ -257,7 +248,7 @@ class Dispatch:
     async def _has_no_place(self, route: Route, job: Job) -> bool:
         """Whether no other cluster takes a second task now, asked before its files are opened and the platform is asked
         after the first one: many may lag. One that was left behind is the job's again then, for it may be silent."""
-        choice = await self._choose(route, job)
+        choice = await self.places.choose(route, job)
         if isinstance(choice, Hold):
             await self._rescue.takes_back(job, choice.reason)
         return isinstance(choice, Hold)
@@ -297,7 +288,7 @@ class Dispatch:
         async with self._choosing:
             if _has_lost_an_answer(job):
                 await self._farm.refresh()  # its last try without a person: not into a platform that does not answer
-            choice = await self._choose(route, job)
+            choice = await self.places.choose(route, job)
             if choice is None:
                 return None
             if isinstance(choice, Hold):
@@ -331,39 +322,9 @@ class Dispatch:
         if leaves:
             self._farm.left_behind(job.cluster or "", job.id)
             log.warning("task_left_behind", job=job.id, route=route.name, task=job.task_id, cluster=job.cluster)
-        if choice.cluster:
-            self._outlook.begun(job.wishes.workflow_id or route.workflow_id, choice)
-            self._farm.tried(choice.cluster)
+        self.places.begun(route, job, choice)
         log.info("job_submitting", job=job.id, route=route.name, cluster=choice.cluster, reason=choice.reason)
         return Errand(route, job, number, choice.cluster, params, files)
-
-    async def _choose(self, route: Route, job: Job) -> Choice | Hold | None:
-        if route.kind == "model":
-            return Choice("", "the platform itself places what is asked of a model")
-        # A ticket's clusters count as far as the route still allows them.
-        allowed = tuple(name for name in job.wishes.clusters if name in route.clusters) or route.clusters
-        left = left_on(job)
-        allowed = tuple(name for name in allowed if name != left)
-        choice: Choice | Hold | None
-        if self.learns:
-            workflow = job.wishes.workflow_id or route.workflow_id
-            situation = await self._outlook.situation(allowed, workflow, self._sending)
-            choice = expect(situation)
-        else:
-            situation = await self._farm.situation(allowed)
-            choice = choose(situation)
-        rests = isinstance(choice, Choice) and choice.cluster in situation.resting
-        if left is not None and (choice is None or rests):
-            return Hold("no other cluster can take a second task now")
-        if choice is None:
-            await self._troubles.tell(
-                "route",
-                route.name,
-                f"none of the route's clusters ({', '.join(route.clusters)}) is active on the platform now; "
-                "its jobs wait until one is back",
-                pause=self._farm.every,
-            )
-        return choice
 
     async def _resume(self, job: Job) -> None:
         at = self._clock.text()

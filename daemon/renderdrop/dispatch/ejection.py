@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from renderdrop.model.experience import Ended, Try
+from renderdrop.model.experience import Ended, Try, blames
 from renderdrop.model.in_a_row import IN_A_ROW
 from renderdrop.model.job import Outcome
 
@@ -67,7 +67,7 @@ class Ejection:
         return self.worked(cluster) if record is not None and record.refuses and not record.jobs else self
 
     def failed(self, cluster: str, job: str | int, now: float) -> "Ejection":
-        """A task failed on it."""
+        """A task failed on it, or was left behind there because it never began."""
         record = self.records.get(cluster, Record())
         record = replace(record, jobs=record.jobs | {job})
         if len(record.jobs) < IN_A_ROW and not record.times:
@@ -105,9 +105,11 @@ def replay(tries: Iterable[Try], ended: Iterable[Ended], now: float, clock: floa
     deeds: list[tuple[float, Callable[[Ejection, float], Ejection]]] = []
     for one in tries:
         deeds.append((one.begun, partial(_tried, cluster=one.cluster)))
-        if one.answered is not None and one.outcome in (Outcome.REFUSED, Outcome.ACCEPTED):
-            refused = one.outcome is Outcome.REFUSED
+        refused = blames(one.outcome, one.detail)
+        if one.answered is not None and (refused or one.outcome is Outcome.ACCEPTED):
             deeds.append((one.answered, partial(_answered, cluster=one.cluster, refused=refused)))
+        if one.left is not None:
+            deeds.append((one.left, partial(_left, task=one)))
     deeds += [(task.finished, partial(_ended, task=task)) for task in ended]
     found = Ejection()
     for at, deed in sorted(((min(at, now), deed) for at, deed in deeds), key=lambda one: one[0]):
@@ -121,6 +123,10 @@ def _tried(records: Ejection, at: float, cluster: str) -> Ejection:
 
 def _answered(records: Ejection, at: float, cluster: str, refused: bool) -> Ejection:
     return records.refused(cluster, at) if refused else records.accepted(cluster)
+
+
+def _left(records: Ejection, at: float, task: Try) -> Ejection:
+    return records.failed(task.cluster, task.job, at)
 
 
 def _ended(records: Ejection, at: float, task: Ended) -> Ejection:

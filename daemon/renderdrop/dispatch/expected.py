@@ -30,8 +30,8 @@ back soon. So the tail stays free, and slow clusters are not queued at.
 
 **Every wait ends.** One is told to wait only for a cluster on which a task of ours waits already (else it has a place).
 The longer that one waits while nothing moves or others queue, the later the cluster is expected to finish anything
-(`window`), until another is worth it; and after LONGEST_HOLD without a single job of the workflow being sent, windows
-no longer count.
+(`window`), until another is worth it; and after LONGEST_HOLD in which no job of the workflow was sent that may go to
+the same clusters, windows no longer count.
 """
 
 import math
@@ -58,7 +58,7 @@ STEADY: Final = 0.05
 RETURN: Final = 60.0
 """Seconds after which an ejected cluster is hoped to be back."""
 LONGEST_HOLD: Final = 900.0
-"""Seconds after which windows no longer count for a workflow of which nothing could be sent."""
+"""Seconds after which windows no longer count for jobs of which none could be sent."""
 
 
 def expect(situation: Situation) -> Choice | Hold | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from renderdrop.dispatch.choose import ClusterView, Situation
 from renderdrop.dispatch.ejection import Ejection, replay
@@ -55,9 +56,9 @@ class Farm:
         self._budget = budget
         self._tasks = tasks
         self._lock = asyncio.Lock()
-        self._ended: str | None = None
-        """When the last task ended of which the records know; None: they know nothing of the ledger yet."""
-        self._ended_at = float("-inf")
+        self._mark: int | None = None
+        """Up to where the records know the ledger's history; None: they know nothing of it yet."""
+        self._looked_at = float("-inf")
         self._ceilings: dict[str, int] = {}
         self._status = Status({}, "")
         self._written: Status | None = None
@@ -158,12 +159,16 @@ class Farm:
     async def _take_in(self) -> None:
         """Take in how tasks ended since the last look; at the first, all that the ledger has of earlier processes."""
         now = self._clock.monotonic()
-        if now - self._ended_at < _LOOK_EVERY:
+        if now - self._looked_at < _LOOK_EVERY:
             return
-        self._ended_at = now
-        read, since = self._ledger.read, self._ended or ""
-        ended = await read(lambda c: experience.ended(c, since=since))
-        if self._ended is None:
+        self._looked_at = now
+        read, since = self._ledger.read, self._mark
+
+        def ends(c: Connection) -> tuple[int, list[Ended]]:
+            return queries.mark(c), experience.ended(c) if since is None else experience.ended_since(c, since)
+
+        mark, ended = await read(ends)
+        if since is None:
             tries, status = await read(experience.tries), await read(seen.last_seen)
             self._ejection = replay(tries, ended, self._clock.now().timestamp(), now)
             for name, of in status.clusters.items() if status is not None else ():
@@ -172,7 +177,7 @@ class Farm:
         else:
             for task in ended:
                 self._task_ended(task)
-        self._ended = ended[-1].at if ended else since
+        self._mark = mark
 
     def _write_down(self) -> None:
         """Have the ledger know what was seen, for the command line. In the background and at most one at a time: on a

@@ -122,10 +122,6 @@ class Learned:
         """Seconds from a task's arrival to its start on an instance that has to be booted for it."""
         return self.boots.get(cluster, PRIOR_BOOT)
 
-    def knows(self, workflow: str) -> bool:
-        """Whether anything was ever seen of this workflow."""
-        return workflow in self.level
-
 
 NOTHING: Final = Learned()
 

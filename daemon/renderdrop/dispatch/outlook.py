@@ -2,8 +2,9 @@
 `Situation`.
 
 Owns what this process alone knows behind it: when it last learned, which cluster a workflow was sent to last, since
-when nothing of it could be sent. What the ledger knows is read by `survey`. It decides nothing: that is `expected`.
-Reading is bounded: what has ended is looked at every LEARN_EVERY seconds at most, and never for each job.
+when nothing could be sent of the jobs that may go to the same clusters. What the ledger knows is read by `survey`. It
+decides nothing: that is `expected`. Reading is bounded: what has ended is looked at every LEARN_EVERY seconds at most,
+and never for each job.
 """
 
 from collections.abc import Collection
@@ -18,8 +19,11 @@ from renderdrop.dispatch.survey import Ours
 from renderdrop.ledger import experience
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.route import Route
+from renderdrop.model.wishes import Pin
 from renderdrop.runtime.clock import Clock
 
+Bound = tuple[str, tuple[str, ...]]
+"""A workflow, and the clusters to which jobs of it may go."""
 LEARN_EVERY: Final = 10.0
 """Seconds between two looks at what has ended."""
 
@@ -35,7 +39,7 @@ class Outlook:
         self._learned_at = float("-inf")
         self._learned_of: set[str] = set()
         self._last: dict[str, str] | None = None
-        self._held: dict[str, float] = {}
+        self._held: dict[Bound, float] = {}
 
     async def situation(self, allowed: tuple[str, ...], workflow: str, routes: Collection[Route]) -> Situation:
         """What a choice for a job of this workflow depends on; `routes` may send now. Raises what `Farm.situation`
@@ -43,41 +47,43 @@ class Outlook:
         found = await self._farm.situation(allowed)
         return self._of(found, workflow, await self._look(routes))
 
-    async def rooms(self, routes: Collection[Route]) -> dict[str, int]:
-        """How many jobs of these routes may be begun now, by name; a route that is left out may have any number. Asked
+    async def rooms(self, routes: Collection[Route]) -> dict[tuple[str, Pin], int]:
+        """How many jobs of these routes may be begun now, by route and pin; what is left out may have any number. Asked
         before files are opened: thousands may wait. Where the status is too old to say, the first of them finds it out.
         Raises what `Farm.situation` does."""
-        routes = [route for route in routes if route.clusters]
-        if not routes:
+        by_name = {route.name: route for route in routes if route.clusters}
+        if not by_name or not self._farm.fresh:
             return {}
-        if not self._farm.fresh:
-            return {}
-        ours = await self._look(routes)
-        found: dict[str, int] = {}
-        for route in routes:
-            if (route.workflow_id, route.clusters) not in ours.queue:
-                continue
-            choice = expect(self._of(await self._farm.situation(route.clusters), route.workflow_id, ours))
+        ours = await self._look(by_name.values())
+        self._held = {of: since for of, since in self._held.items() if of in ours.queue}
+        choices: dict[Bound, Choice | Hold | None] = {}
+        for workflow, allowed in ours.queue:
+            found = self._of(await self._farm.situation(allowed), workflow, ours)
+            choices[workflow, allowed] = choice = expect(found)
             if isinstance(choice, Hold):
-                self.holds(route.workflow_id)
-                found[route.name] = 0
+                self.holds(workflow, allowed)
+        rooms: dict[tuple[str, Pin], int] = {}
+        for name, pin in ours.pins:
+            choice = choices[pin.on(by_name[name])]
+            if isinstance(choice, Hold):
+                rooms[name, pin] = 0
             elif choice is not None and choice.room is not None:
-                found[route.name] = choice.room
-        return found
+                rooms[name, pin] = choice.room
+        return rooms
 
-    def begun(self, workflow: str, choice: Choice) -> None:
-        """A job of it was sent."""
+    def begun(self, workflow: str, allowed: tuple[str, ...], choice: Choice) -> None:
+        """A job that runs this and may go there was sent."""
         if self._last is not None:
             self._last[workflow] = choice.cluster
-        self._held.pop(workflow, None)
+        self._held.pop((workflow, allowed), None)
 
-    def holds(self, workflow: str) -> None:
-        """Nothing of it could be sent."""
-        self._held.setdefault(workflow, self._clock.monotonic())
+    def holds(self, workflow: str, allowed: tuple[str, ...]) -> None:
+        """None of the jobs that run this and may go there could be sent."""
+        self._held.setdefault((workflow, allowed), self._clock.monotonic())
 
     def _of(self, found: Situation, workflow: str, ours: Ours) -> Situation:
         now = self._clock.monotonic()
-        held = now - self._held.get(workflow, now)
+        held = now - self._held.get((workflow, found.allowed), now)
         last = (self._last or {}).get(workflow)
         return ours.within(found, workflow, self._learned, age=self._farm.age, last=last, held=held)
 
@@ -85,7 +91,7 @@ class Outlook:
         """Our tasks and what waits; what has ended is learned from."""
         now = self._clock.now().timestamp()
         ours = await self._ledger.read(lambda c: survey.look(c, routes, now))
-        await self._learn({route.workflow_id for route in routes if route.clusters}, ours)
+        await self._learn(survey.workflows_of(routes, ours), ours)
         return ours
 
     async def _learn(self, workflows: set[str], ours: Ours) -> None:

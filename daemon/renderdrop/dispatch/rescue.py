@@ -30,6 +30,9 @@ log = structlog.get_logger()
 
 REST: Final = 30.0
 """Seconds until a job is looked at again that could not have its second task."""
+_LONG_AGO: Final = (
+    "the daemon has started anew before a second task was sent: whether the first one lags is to be seen again"
+)
 _FRESH: Final = 60.0
 """Seconds for which a look counts: an upload's turn may have to wait, and a full disk for hours."""
 
@@ -52,6 +55,12 @@ class Rescue:
         self._budget = budget
         self._pending: dict[str, float] = {}
         """When the first task of a job was last found pending, until that is used."""
+
+    async def begin_anew(self) -> None:
+        """At a start, before anything is sent: jobs that were to have their second task get the first one back, for it
+        was an earlier process that found that late, who knows how long ago."""
+        for job in await self._ledger.read(spares.not_sent):
+            await self.takes_back(job, _LONG_AGO)
 
     async def next(self, routes: Collection[str], but: Collection[str]) -> Job | None:
         """The next one of these routes whose task lags."""

@@ -33,6 +33,7 @@ from renderdrop.model.errors import (
     Temporary,
     Unknown,
 )
+from renderdrop.model.experience import ADDRESS_UNSURE, UPLOADED_AGAIN, blames
 from renderdrop.model.in_a_row import IN_A_ROW, Row
 from renderdrop.model.job import Outcome
 from renderdrop.model.lifecycle import State
@@ -50,8 +51,6 @@ _STUMBLING: Final = 60.0
 """Seconds for which a temporary fault of one job tells that the platform, and not the next job, is to blame."""
 _PATIENCE: Final = 4
 """Times the route's attempts: so many submissions, and faults count whoever is to blame."""
-_UPLOADED_AGAIN: Final = "its files are uploaded again"
-"""How the note of a submission ends that was refused because the platform had forgotten an upload."""
 _AFTER_UNKNOWN: Final = 0.25
 """Seconds until the one further try. Short, because that try is made only after the platform has answered a status
 call (`dispatch`), and because a second lost answer would need a person."""
@@ -174,9 +173,9 @@ class Submit:
         sentence = f"the platform refused it: {shown(fault.message)}"
         if fault.http_status in UNKNOWN_CALL:
             # Before the question, which may take long: no end of the daemon meanwhile makes the answer unknown.
-            at = self._clock.text()
+            at, unsure = self._clock.text(), f"{sentence}; {ADDRESS_UNSURE}"
             await self._ledger.write(
-                lambda c: moves.end_submission(c, case.number, at, Outcome.REFUSED, sentence), point="not_accepted"
+                lambda c: moves.end_submission(c, case.number, at, Outcome.REFUSED, unsure), point="not_accepted"
             )
             if (astray := await self._farm.astray()) is not None:
                 await self._back(case, astray)
@@ -185,13 +184,11 @@ class Submit:
         self._faults.end()
         # Once: what is refused again with a new upload is not the old one's fault.
         last = case.job.submissions[-case.route.attempts :]
-        uploaded_again = any(s.detail.endswith(_UPLOADED_AGAIN) for s in last)
+        uploaded_again = any(s.detail.endswith(UPLOADED_AGAIN) for s in last)
         if case.remembered and not uploaded_again and names_missing_input(fault.message, case.uploads):
             await self._ledger.write(lambda c: moves.forget_uploads(c, case.uploads), point="upload_forgotten")
-            await self._end(case, Outcome.REFUSED, State.QUEUED, f"{sentence}; {_UPLOADED_AGAIN}")
+            await self._end(case, Outcome.REFUSED, State.QUEUED, f"{sentence}; {UPLOADED_AGAIN}")
             return
-        if case.cluster:
-            self._farm.leave_alone(case.cluster)
         paused = self._troubles.of("route", case.route.name) is not None
         if self._refusals.setdefault(case.route.name, Row()).add(case.job.id, fault.message) or paused:
             await self._end(case, Outcome.REFUSED, State.QUEUED, sentence)
@@ -270,6 +267,8 @@ class Submit:
     async def _end(
         self, case: Errand, outcome: Outcome, to: State, sentence: str, *, attempts: int | None = None, fact: str = ""
     ) -> None:
+        if case.cluster and blames(outcome, sentence):
+            self._farm.leave_alone(case.cluster)
         at, burnt = self._clock.text(), {} if attempts is None else {"attempts": attempts}
         went = await self._ledger.write(
             lambda c: spares.close(c, case.job.id, case.number, at, outcome, to, sentence, fact=fact, burnt=burnt),

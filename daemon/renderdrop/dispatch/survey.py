@@ -17,10 +17,11 @@ from sqlalchemy import Connection
 from renderdrop.dispatch.choose import ClusterView, OurTask, Situation
 from renderdrop.dispatch.ejection import Ejection, replay
 from renderdrop.dispatch.learned import Learned, Run, learn
-from renderdrop.ledger import experience, seen
+from renderdrop.ledger import experience, line, seen
 from renderdrop.ledger.seen import Status
 from renderdrop.model.experience import Ended, Try
 from renderdrop.model.route import Route
+from renderdrop.model.wishes import Pin
 
 TOLD_EVERY: Final = 60.0
 """Seconds after which the ledger is told the clusters' figures again while there is something to choose, though they
@@ -37,12 +38,13 @@ MOST_QUEUED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """Our tasks by cluster, how many jobs wait to be sent by workflow and clusters of their routes, and the runs that
-    are not over."""
+    """Our tasks by cluster, how many jobs wait to be sent by workflow and clusters that they may go to, the runs that
+    are not over, and which pins the jobs that wait have, by route."""
 
     tasks: Mapping[str, tuple[OurTask, ...]]
     queue: Mapping[tuple[str, tuple[str, ...]], int]
     going: tuple[Run, ...]
+    pins: Collection[tuple[str, Pin]] = ()
 
     def within(
         self, found: Situation, workflow: str, learned: Learned, *, age: float, last: str | None, held: float = 0.0
@@ -91,7 +93,7 @@ def survey(conn: Connection, routes: Collection[Route], sending: Collection[Rout
         age = max(0.0, (now - datetime.fromisoformat(status.at)).total_seconds() - TOLD_EVERY)
     seconds = now.timestamp()
     ours, tries = look(conn, sending, seconds), experience.tries(conn)
-    learned = taught(conn, {route.workflow_id for route in routes if route.clusters}, ours)
+    learned = taught(conn, workflows_of(routes, ours), ours)
     records = replay(tries, experience.ended(conn), seconds, seconds)
     return Survey(seconds, status, age, ours, learned, records, last_of(tries))
 
@@ -106,11 +108,17 @@ def look(conn: Connection, sending: Iterable[Route], now: float) -> Ours:
         tasks[t.cluster].append(OurTask(t.workflow, seconds, t.started is not None))
         if t.started is not None:
             going.append(Run(t.workflow, t.cluster, seconds, over=False))
-    workflows = {route.name: (route.workflow_id, route.clusters) for route in sending if route.clusters}
+    routes = {route.name: route for route in sending if route.clusters}
     queue: dict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
-    for name, number in experience.queued(conn, list(workflows), MOST_QUEUED).items():
-        queue[workflows[name]] += number
-    return Ours({name: tuple(found) for name, found in tasks.items()}, dict(queue), tuple(going))
+    waiting = line.waiting(conn, list(routes), MOST_QUEUED)
+    for (name, pin), number in waiting.items():
+        queue[pin.on(routes[name])] += number
+    return Ours({name: tuple(found) for name, found in tasks.items()}, dict(queue), tuple(going), tuple(waiting))
+
+
+def workflows_of(routes: Iterable[Route], ours: Ours) -> set[str]:
+    """Those of the routes, and those that jobs have of their own."""
+    return {route.workflow_id for route in routes if route.clusters} | {workflow for workflow, _ in ours.queue}
 
 
 def taught(conn: Connection, workflows: Collection[str], ours: Ours) -> Learned:

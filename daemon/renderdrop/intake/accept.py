@@ -69,6 +69,8 @@ class Accept:
         self._disk = disk
         self._ticket_wait = ticket_wait
         self._waits = waits
+        self._last_id = 0
+        """The time in the ids that were given last, in milliseconds since 1970."""
 
     async def decide(self, groups: Sequence[Group]) -> Decided:
         """Decide groups that stand still; what cannot be decided yet is gathered on. Raises ShareOffline."""
@@ -82,7 +84,7 @@ class Accept:
         now, at = self._clock.monotonic(), self._clock.text()
         new = self._new_ids(sum(len(case.wishes) for case in cases))
         arrivals = [
-            arrival_of(self._route, case, sorted(islice(new, len(case.wishes))), now, self._ticket_wait)
+            arrival_of(self._route, case, tuple(islice(new, len(case.wishes))), now, self._ticket_wait)
             for case in cases
         ]
         if arrivals:
@@ -238,6 +240,7 @@ class Accept:
         self._gather.again(group, group.deadline, rests=True)
 
     def _new_ids(self, number: int) -> Iterator[str]:
-        """So many ids, no two alike: a flood of files brings hundreds within a millisecond."""
-        milliseconds = int(self._clock.now().timestamp() * 1000)
-        return (ids.job_id(milliseconds, n) for n in random.sample(range(2**ids.RANDOM_BITS), number))
+        """So many ids, no two alike, each behind the last: a flood of files brings hundreds within a millisecond, and
+        jobs that were queued in one go by their ids."""
+        self._last_id = max(int(self._clock.now().timestamp() * 1000), self._last_id + 1)
+        return (ids.job_id(self._last_id, n) for n in sorted(random.sample(range(2**ids.RANDOM_BITS), number)))

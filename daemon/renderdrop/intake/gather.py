@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 
 from renderdrop.intake.bundle import Part, Piece, batch_folders, key_of, part_of
 from renderdrop.intake.settle import Sighting
+from renderdrop.model.names import natural
 from renderdrop.model.route import Route
 
 
@@ -19,6 +20,8 @@ class Group:
     """Files of one key."""
 
     key: str
+    order: str
+    """Its place among others, by name."""
     settled: dict[str, Sighting] = field(default_factory=dict)
     moving: set[str] = field(default_factory=set)
     """Paths that are still being watched until they settle."""
@@ -132,7 +135,7 @@ class Gather:
             elif not self._held_up(group):
                 del self._ready[key]
                 taken.append(group)
-        return sorted(taken, key=lambda group: group.key)
+        return sorted(taken, key=lambda group: (group.order, group.key))
 
     def _held_up(self, group: Group) -> bool:
         if not self._moving_batches:
@@ -143,7 +146,11 @@ class Gather:
     def _group(self, path: str) -> Group | None:
         """The group of a path; None for a batch ticket."""
         key = self._keys.setdefault(path, self.key(path))
-        return None if key is None else self._groups.setdefault(key, Group(key))
+        if key is None:
+            return None
+        if (group := self._groups.get(key)) is None:
+            group = self._groups[key] = Group(key, natural(key))
+        return group
 
     def _changed(self, group: Group) -> None:
         group.rests = False

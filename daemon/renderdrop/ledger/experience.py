@@ -5,9 +5,9 @@ Every query is found by an index and bounded, however long the ledger is: they a
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from renderdrop.ledger.schema import ENDED_TASKS, IN_FLIGHT, WAITS, history, jobs, spares, submissions
 from renderdrop.model.experience import Ended, Try
@@ -17,6 +17,11 @@ from renderdrop.model.lifecycle import State
 _LATEST: Final = select(submissions.c.id).order_by(submissions.c.id.desc())
 _LOOKED_AT: Final = 300
 """Submissions among which the last choices are looked for: what goes to no cluster was not chosen."""
+_ENDED: Final = select(
+    jobs.c.id, jobs.c.workflow_id, jobs.c.cluster, jobs.c.paid, jobs.c.submitted_at, jobs.c.started_at,
+    jobs.c.finished_at,
+).where(ENDED_TASKS, jobs.c.cluster.is_not(None), jobs.c.submitted_at.is_not(None))  # fmt: skip
+_ON_CLUSTERS: Final = _ENDED.where(jobs.c.cluster != "")
 
 
 class Open(NamedTuple):
@@ -40,31 +45,32 @@ class Chosen(NamedTuple):
     reason: str
 
 
-def ended(conn: Connection, *, since: str = "", limit: int = 1000) -> list[Ended]:
-    """The latest tasks on clusters that ended after `since` (ISO 8601), the first to end first."""
-    return _ended(conn, limit, jobs.c.finished_at > since)
+def ended(conn: Connection, *, limit: int = 1000, placed: bool = True) -> list[Ended]:
+    """The latest tasks that ended, the first to end first: those on clusters, or all of them. Models have none."""
+    query = _ON_CLUSTERS if placed else _ENDED
+    return _told(conn, query.order_by(jobs.c.finished_at.desc()).limit(limit))
 
 
 def ended_of(conn: Connection, workflow: str, *, limit: int) -> list[Ended]:
     """The same of one workflow."""
-    return _ended(conn, limit, jobs.c.workflow_id == workflow)
+    query = _ON_CLUSTERS.where(jobs.c.workflow_id == workflow)
+    return _told(conn, query.order_by(jobs.c.finished_at.desc()).limit(limit))
 
 
-def _ended(conn: Connection, limit: int, *of: ColumnElement[bool]) -> list[Ended]:
-    query = (
-        select(
-            jobs.c.id, jobs.c.workflow_id, jobs.c.cluster, jobs.c.paid, jobs.c.submitted_at, jobs.c.started_at,
-            jobs.c.finished_at,
-        )
-        .where(ENDED_TASKS, *of, jobs.c.cluster != "", jobs.c.submitted_at.is_not(None))
-        .order_by(jobs.c.finished_at.desc())
-        .limit(limit)
-    )  # fmt: skip
+def ended_since(conn: Connection, mark: int, *, limit: int = 1000) -> list[Ended]:
+    """The same of those that ended since that mark (`queries.mark`): no clock that is set back hides one."""
+    moved = history.c.id > mark, history.c.to_state.in_([State.RENDERED, State.FAILED])
+    its_end = (history.c.job_id == jobs.c.id) & (history.c.at == jobs.c.finished_at)
+    return _told(conn, _ON_CLUSTERS.join(history, its_end).where(*moved).order_by(history.c.id.desc()).limit(limit))
+
+
+def _told(conn: Connection, query: Select[Any]) -> list[Ended]:
+    """The rows of a query that has the latest first, those last."""
     found = []
     for r in conn.execute(query):
         finished = _seconds(r.finished_at)
         started = None if r.started_at in (None, r.finished_at) else _seconds(r.started_at)
-        times = _seconds(r.submitted_at), started, finished, r.finished_at
+        times = _seconds(r.submitted_at), started, finished
         found.append(Ended(r.id, r.workflow_id, r.cluster, r.paid, *times))
     return found[::-1]
 
@@ -104,7 +110,7 @@ def tries(conn: Connection, *, limit: int = 300) -> list[Try]:
     query = (
         select(
             submissions.c.job_id, jobs.c.workflow_id, submissions.c.cluster, submissions.c.outcome, submissions.c.at,
-            submissions.c.answered_at,
+            submissions.c.answered_at, submissions.c.detail, submissions.c.left_at,
         )
         .join(jobs, jobs.c.id == submissions.c.job_id)
         .where(submissions.c.id.in_(_LATEST.limit(limit)), submissions.c.cluster != "")
@@ -113,7 +119,7 @@ def tries(conn: Connection, *, limit: int = 300) -> list[Try]:
     return [
         Try(
             r.job_id, r.workflow_id, r.cluster, Outcome(r.outcome) if r.outcome else None, _seconds(r.at),
-            _seconds(r.answered_at) if r.answered_at else None,
+            _seconds(r.answered_at) if r.answered_at else None, r.detail, _seconds(r.left_at) if r.left_at else None,
         )
         for r in conn.execute(query)
     ]  # fmt: skip

@@ -1,22 +1,29 @@
 """The queued jobs that could go next, of a queue of any length.
 
 Owns the reads behind `dispatch/turn`: a few of each line, found by index, so that a look at 100,000 jobs costs what
-a look at ten does. Plain functions of a connection; none of them writes, and none decides.
+a look at ten does. Jobs that are pinned to clusters or a workflow of their own are found by themselves: however many of
+them wait for a full cluster, nobody goes through them to those that could be sent. Plain functions of a connection;
+none of them writes, and none decides.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
-from renderdrop.ledger.rows import chunks, with_all
-from renderdrop.ledger.schema import LAGS, PAID_FOR, WAITS, jobs, sources
+from renderdrop.ledger.rows import chunks, pin_of, with_all
+from renderdrop.ledger.schema import LAGS, PAID_FOR, PIN, WAITS, jobs, sources
 from renderdrop.model.job import Job, Place
+from renderdrop.model.wishes import Pin
 
 _LINES: Final = 8
 """Priorities of a route that are looked at, from the highest on. Of what lies below, only the oldest: every ticket may
 name a priority of its own, and a look must not go through all of them."""
+_PINS: Final = 64
+"""Pins of a route that are looked at, the empty one first: as many as tickets name sets of clusters. Jobs with one
+more wait until one of these has none left, or no room."""
 
 AWAY: Final = (
     select(sources.c.id)
@@ -34,6 +41,7 @@ class InLine(NamedTuple):
     route: str
     priority: int
     queued_at: str
+    pin: Pin
 
     @property
     def since(self) -> datetime:
@@ -44,18 +52,34 @@ class InLine(NamedTuple):
 _FEW: Final = select(jobs.c.id, jobs.c.route, jobs.c.priority, jobs.c.queued_at).where(WAITS, ~AWAY)
 
 
-def in_line(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[InLine]:
-    """Of each route the first few of each priority, at most `limit` of each, without those in hand; and its oldest."""
+def in_line(
+    conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int,
+    full: Collection[tuple[str, Pin]] = (),
+) -> list[InLine]:  # fmt: skip
+    """Of each route and pin the first few of each priority, at most `limit` of each, without those in hand; and the
+    oldest. None of what has a pin in `full`, which has no room now."""
     found: dict[str, InLine] = {}
     for route in routes:
-        of_route = _FEW.where(jobs.c.route == route)
-        priorities = _priorities(conn, route)
-        looks = [of_route.where(jobs.c.priority == priority) for priority in priorities[:_LINES]]
-        if len(priorities) > _LINES:
-            looks.append(of_route)
-        for look in looks:
-            found |= {one.id: one for one in _first(conn, look, but, limit)}
+        pins = ((text, pin) for text, pin in _pins(conn, route) if (route, pin) not in full)
+        for text, pin in islice(pins, _PINS):
+            pinned = _FEW.where(_of_pin(route, text))
+            priorities = _priorities(conn, route, text)
+            looks = [pinned.where(jobs.c.priority == priority) for priority in priorities[:_LINES]]
+            if len(priorities) > _LINES:
+                looks.append(pinned)
+            for look in looks:
+                found |= {one.id: one for one in _first(conn, look, but, limit, pin)}
     return list(found.values())
+
+
+def waiting(conn: Connection, routes: Collection[str], most: int) -> dict[tuple[str, Pin], int]:
+    """How many jobs of each route and pin wait to be sent, counted to `most` of each; what has none is left out."""
+    found = {}
+    for route in routes:
+        for text, pin in islice(_pins(conn, route), _PINS):
+            some = select(jobs.c.id).where(WAITS, _of_pin(route, text)).limit(most).subquery()
+            found[route, pin] = int(conn.execute(select(func.count()).select_from(some)).scalar_one())
+    return found
 
 
 def paid_for(conn: Connection, *, routes: Collection[str], but: Collection[str], limit: int) -> list[Job]:
@@ -81,9 +105,22 @@ def jobs_of(conn: Connection, ids: Sequence[str]) -> list[Job]:
     return with_all(conn, [rows[i] for i in ids if i in rows])
 
 
-def _priorities(conn: Connection, route: str) -> list[int]:
-    """The highest priorities that wait in a route, one more than are looked at."""
-    highest = select(func.max(jobs.c.priority)).where(WAITS, jobs.c.route == route)
+def _pins(conn: Connection, route: str) -> Iterator[tuple[str, Pin]]:
+    """The pins of what waits in a route, as the ledger has them and in words: a step in the index for each."""
+    first = select(PIN).where(WAITS, jobs.c.route == route).order_by(PIN).limit(1)
+    text = conn.execute(first).scalar()
+    while text is not None:
+        yield text, pin_of(text)
+        text = conn.execute(first.where(text < PIN)).scalar()
+
+
+def _of_pin(route: str, pin: str) -> ColumnElement[bool]:
+    return and_(jobs.c.route == route, PIN.is_(pin))
+
+
+def _priorities(conn: Connection, route: str, pin: str) -> list[int]:
+    """The highest priorities that wait in a route with this pin, one more than are looked at."""
+    highest = select(func.max(jobs.c.priority)).where(WAITS, _of_pin(route, pin))
     found: list[int] = []
     query = highest
     while len(found) <= _LINES and (priority := conn.execute(query).scalar()) is not None:
@@ -92,6 +129,6 @@ def _priorities(conn: Connection, route: str) -> list[int]:
     return found
 
 
-def _first(conn: Connection, query: Select[Any], but: Collection[str], limit: int) -> list[InLine]:
+def _first(conn: Connection, query: Select[Any], but: Collection[str], limit: int, pin: Pin) -> list[InLine]:
     rows = conn.execute(query.order_by(jobs.c.queued_at, jobs.c.id).limit(limit + len(but)))
-    return [InLine(*row) for row in rows if row.id not in but][:limit]
+    return [InLine(r.id, r.route, r.priority, r.queued_at, pin) for r in rows if r.id not in but][:limit]

@@ -8,10 +8,11 @@ the commit that comes *before* such an act. Times are passed in (`at`, ISO 8601 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Update, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from renderdrop.ledger.schema import (
+    LAGS,
     history,
     jobs,
     outputs,
@@ -202,7 +203,18 @@ def retry(conn: Connection, job_id: str, frm: State, at: str) -> bool:
     )  # fmt: skip
     if moved:
         conn.execute(update(sources).where(sources.c.job_id == job_id).values(filed=False))
+        forget_leaving(conn, job_id)
     return moved
+
+
+def forget_leaving(conn: Connection, job_id: str) -> None:
+    """A person has a job sent anew: where it left a task behind and no second one has come of that, nor may yet, what
+    is sent now must not be told as one."""
+    later = submissions.alias()
+    may_have_come = or_(later.c.outcome.is_(None), later.c.outcome.in_([Outcome.ACCEPTED, Outcome.UNKNOWN]))
+    second = select(later.c.id).where(later.c.job_id == job_id, later.c.id > submissions.c.id, may_have_come)
+    left = update(submissions).where(submissions.c.job_id == job_id, submissions.c.left_at.is_not(None))
+    conn.execute(left.where(~second.correlate(submissions).exists()).values(left_at=None))
 
 
 def cancel(conn: Connection, job_id: str, frm: State, at: str, note: str) -> bool:
@@ -246,8 +258,15 @@ def tell_trouble(conn: Connection, reach: str, subject: str, sentence: str, sinc
     conn.execute(row.on_conflict_do_update(index_elements=["reach", "subject"], set_={"sentence": sentence}))
 
 
+def begin_anew(conn: Connection, at: str) -> None:
+    """At a start: strike out what an earlier process has seen and this one must see for itself. That is every trouble;
+    and which tasks lag, for that is a reason to pay for a second one, and who knows how long ago it was seen."""
+    end_trouble(conn)
+    conn.execute(update(jobs).where(LAGS).values(lags_since=None, error=None, updated=at))
+
+
 def end_trouble(conn: Connection, reach: str | None = None, subject: str | None = None) -> None:
-    """Strike out a trouble that is over; all of them where none is named (at start-up)."""
+    """Strike out a trouble that is over; all of them where none is named."""
     gone = delete(troubles)
     if reach is not None:
         gone = gone.where(troubles.c.reach == reach, troubles.c.subject == subject)

@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from renderdrop.ledger.line import AWAY
-from renderdrop.ledger.rows import chunks, with_all
-from renderdrop.ledger.schema import history, jobs, outputs, published, shares, sources, spares, troubles, uploads
+from renderdrop.ledger.rows import chunks, pin_of, with_all
+from renderdrop.ledger.schema import PIN, history, jobs, outputs, published, shares, sources, spares, troubles, uploads
 from renderdrop.model.job import Job, Place, Step
 from renderdrop.model.lifecycle import ENDS, IN_MOTION, OPEN, State
+from renderdrop.model.wishes import Pin
 
 _OWNED: Final = (
     select(sources.c.path, sources.c.size, sources.c.mtime_ns, jobs.c.state)
@@ -244,20 +245,22 @@ def counts(conn: Connection) -> dict[State, int]:
 
 class Unfinished(NamedTuple):
     """A job that is not over. `waits`: for partners of its files, which this process cannot bring about; `unsent`: it
-    is queued, and something has to be submitted for it."""
+    is queued, and something has to be submitted for it; `pin`: what of its own decides where it can go."""
 
     id: str
     route: str
     state: State
     waits: bool
     unsent: bool
+    pin: Pin
 
 
 def unfinished(conn: Connection) -> list[Unfinished]:
     """Jobs that the daemon still has to carry on, ended ones whose sources are not filed among them; held ones are not:
     they wait for a person, and so do the sources that they share with ended ones."""
     left_behind = select(spares.c.id).where(spares.c.job_id == jobs.c.id).exists()
-    columns = (jobs.c.id, jobs.c.route, jobs.c.state, jobs.c.waiting_for, or_(jobs.c.paid, left_behind).label("sent"))
+    sent = or_(jobs.c.paid, left_behind).label("sent")
+    columns = (jobs.c.id, jobs.c.route, jobs.c.state, jobs.c.waiting_for, sent, PIN.label("pin"))
     in_motion = select(*columns).where(jobs.c.state.in_(IN_MOTION))
     unfiled = (
         select(*columns)
@@ -266,7 +269,7 @@ def unfinished(conn: Connection) -> list[Unfinished]:
         .distinct()
     )
     return [
-        Unfinished(r.id, r.route, state, queued and r.waiting_for is not None, queued and not r.sent)
+        Unfinished(r.id, r.route, state, queued and r.waiting_for is not None, queued and not r.sent, pin_of(r.pin))
         for query in (in_motion, unfiled)
         for r in conn.execute(query)
         for state in [State(r.state)]

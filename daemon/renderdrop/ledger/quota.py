@@ -6,20 +6,25 @@ that is set wrong gives no money away twice: a day that the clock shows once mor
 earlier than the last one shown (a clock set back) draws on what that one has left, and only a later one that was never
 shown begins at zero. When one begins, days that lie ahead of it are forgotten: the clock that showed them was ahead.
 
+Whoever asks again and again keeps what was counted (`Spent`), and only what came since then is counted anew: ids grow,
+no submission is ever deleted, and what became of one that was answered is settled again by nobody but a start.
+
 Plain functions of a connection. Those that write say so; they run in the transaction that commits an intent.
 """
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select
+from sqlalchemy import Connection, Select, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from renderdrop.ledger.schema import IN_FLIGHT, days, jobs, pauses, spares, submissions
 from renderdrop.model.job import Outcome
 
-_MAY_COST: Final[ColumnElement[bool]] = or_(
-    submissions.c.outcome.is_(None), submissions.c.outcome.in_([Outcome.ACCEPTED, Outcome.UNKNOWN])
-)
+_COSTS: Final = (Outcome.ACCEPTED, Outcome.UNKNOWN)
+_OF_JOBS: Final = submissions.join(jobs, jobs.c.id == submissions.c.job_id)
 _LAST: Final = select(func.coalesce(func.max(submissions.c.id), 0))
 
 
@@ -29,6 +34,23 @@ class Pause(NamedTuple):
     route: str
     since: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What is used up of a day, counted as far as the submission `upto`: `answered` by route, and `open`, the route of
+    each that has no answer yet. `after`: where the day began. Only what is committed may be kept."""
+
+    after: int
+    upto: int
+    answered: Mapping[str, int]
+    open: Mapping[int, str]
+
+    def used(self, route: str | None = None) -> int:
+        """By one route or by all."""
+        if route is None:
+            return sum(self.answered.values()) + len(self.open)
+        return self.answered.get(route, 0) + sum(one == route for one in self.open.values())
 
 
 def paused(conn: Connection) -> dict[str, Pause]:
@@ -62,16 +84,36 @@ def in_flight(conn: Connection, route: str) -> int:
     return number + _number(conn, select(func.count()).select_from(spares).where(of_route))
 
 
-def used(conn: Connection, today: str, route: str | None = None) -> int | None:
-    """How many of today's tasks are used up, of one route or of all; None where nothing was begun yet on this day."""
+def spent(conn: Connection, today: str, known: Spent | None = None) -> Spent | None:
+    """What is used up of today's tasks; None where nothing was begun yet on this day. With `known`, an earlier answer,
+    only what came or was answered since then is looked at."""
     last = conn.execute(select(days).order_by(days.c.id.desc()).limit(1)).first()
     if last is None or last.day != today:
         return None
-    spent = select(func.count()).select_from(submissions).where(submissions.c.id > last.after, _MAY_COST)
-    if route is not None:
-        # From today's submissions to their jobs, not from all that the route ever had.
-        spent = spent.join(jobs, jobs.c.id == submissions.c.job_id).where(func.coalesce(jobs.c.route, "") == route)
-    return _number(conn, spent)
+    if known is None or known.after != last.after:
+        known = Spent(last.after, last.after, {}, {})
+    new = submissions.c.id > known.upto
+    upto = max(known.upto, _number(conn, _LAST))
+    # From today's submissions to their jobs, not from all that their routes ever had.
+    costly = select(jobs.c.route, func.count()).select_from(_OF_JOBS).where(new, submissions.c.outcome.in_(_COSTS))
+    answered = Counter(known.answered)
+    for route, number in conn.execute(costly.group_by(jobs.c.route)):
+        answered[route] += number
+    unanswered = select(submissions.c.id, jobs.c.route).select_from(_OF_JOBS)
+    still = {row.id: row.route for row in conn.execute(unanswered.where(new, submissions.c.outcome.is_(None)))}
+    was_open = select(submissions.c.id, submissions.c.outcome).where(submissions.c.id.in_(known.open))
+    for number, outcome in conn.execute(was_open) if known.open else ():
+        if outcome is None:
+            still[number] = known.open[number]
+        elif outcome in _COSTS:
+            answered[known.open[number]] += 1
+    return Spent(last.after, upto, answered, still)
+
+
+def used(conn: Connection, today: str, route: str | None = None) -> int | None:
+    """How many of today's tasks are used up, of one route or of all; None where nothing was begun yet on this day."""
+    found = spent(conn, today)
+    return None if found is None else found.used(route)
 
 
 def begin_day(conn: Connection, today: str, midnight: str) -> None:

@@ -3,6 +3,7 @@
 Owns the translation alone. Plain functions of a connection; none of them writes.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -26,7 +27,7 @@ from renderdrop.model.job import (
     Times,
 )
 from renderdrop.model.lifecycle import State
-from renderdrop.model.wishes import Wishes
+from renderdrop.model.wishes import Pin, Wishes
 
 _CHUNK: Final = 500
 """Ids in one IN list: SQLite allows 32,766 variables, small lists plan better."""
@@ -49,6 +50,12 @@ def with_all(conn: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
 def chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
     """A long list in pieces that fit an IN."""
     return (ids[i : i + _CHUNK] for i in range(0, len(ids), _CHUNK))
+
+
+def pin_of(text: str) -> Pin:
+    """What the ledger calls `schema.PIN`."""
+    workflow, clusters = json.loads(text) if text else (None, None)
+    return Pin(workflow, tuple(clusters or ()))
 
 
 def _job(r: Row[Any], parts: dict[str, list[Any]]) -> Job:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    literal_column,
     text,
 )
 from sqlalchemy.types import BigInteger
@@ -107,6 +108,10 @@ WAITS: Final = text("state = 'queued' AND waiting_for IS NULL")
 these very words."""
 PAID_FOR: Final = text("coalesce(state, '') = 'queued' AND paid")
 """Of a job: its task is paid for already, so that it needs no turn."""
+PIN: Final = literal_column(
+    "coalesce(nullif(json_extract(wishes, '$.workflow_id', '$.clusters'), '[null,null]'), '')", String
+)
+"""Of a job: its own workflow and clusters as JSON, '' = neither. Indexes have it in these very words."""
 IN_FLIGHT: Final = text("state IN ('submitting', 'submitted')")
 """Of a job: it is, or may be about to be, with the platform."""
 LAGS: Final = text("state = 'submitted' AND lags_since IS NOT NULL")
@@ -115,9 +120,10 @@ LAGS: Final = text("state = 'submitted' AND lags_since IS NOT NULL")
 ENDED_TASKS: Final = text("finished_at IS NOT NULL")
 """Of a job: the platform has ended its task."""
 
-Index("jobs_in_line", jobs.c.route, jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id, sqlite_where=WAITS)
-"""The order in which a route's jobs go: whoever asks for the next few must not sort a night's batch for it."""
-Index("jobs_by_age", jobs.c.route, jobs.c.queued_at, jobs.c.id, sqlite_where=WAITS)
+Index("jobs_in_line", jobs.c.route, PIN, jobs.c.priority.desc(), jobs.c.queued_at, jobs.c.id, sqlite_where=WAITS)
+"""The order in which a route's jobs of one pin go: whoever asks for the next few must not sort a night's batch for it,
+nor go through those that are pinned to a full cluster."""
+Index("jobs_by_age", jobs.c.route, PIN, jobs.c.queued_at, jobs.c.id, sqlite_where=WAITS)
 Index("jobs_paid_for", jobs.c.queued_at, sqlite_where=PAID_FOR)
 Index("jobs_in_flight", jobs.c.route, sqlite_where=IN_FLIGHT)
 Index("jobs_lagging", jobs.c.route, jobs.c.submitted_at, sqlite_where=LAGS)

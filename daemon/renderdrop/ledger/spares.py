@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from renderdrop.ledger.moves import end_submission, move, set_results
+from renderdrop.ledger.moves import end_submission, forget_leaving, move, set_results
 from renderdrop.ledger.queries import Following
+from renderdrop.ledger.rows import with_all
 from renderdrop.ledger.schema import history, jobs, spares, submissions
-from renderdrop.model.job import Outcome, Output, Remark
+from renderdrop.model.job import Job, Outcome, Output, Remark
 from renderdrop.model.lifecycle import State
 
 _KEPT: Final = ("task_id", "cluster", "workflow_id", "version_id", "params", "submitted_at", "sent")
@@ -117,6 +118,12 @@ def close(
     return to
 
 
+def not_sent(conn: Connection) -> list[Job]:
+    """Queued jobs that have left a task behind, and for which no second one was sent yet."""
+    query = select(jobs).join(spares, spares.c.job_id == jobs.c.id).where(jobs.c.state == State.QUEUED)
+    return with_all(conn, conn.execute(query).all())
+
+
 def begin(conn: Connection, job_id: str, task_id: str, at: str) -> bool:
     """The task that was left behind was seen at work."""
     one = update(spares).where(spares.c.job_id == job_id, spares.c.task_id == task_id, spares.c.started_at.is_(None))
@@ -168,6 +175,7 @@ def start_afresh(conn: Connection, job_id: str) -> None:
     """A person has the job sent as if it were new: what was left behind is forgotten, and it may be done once more."""
     conn.execute(delete(spares).where(spares.c.job_id == job_id))
     conn.execute(update(jobs).where(jobs.c.id == job_id).values(rescued=False))
+    forget_leaving(conn, job_id)
 
 
 def _spare(conn: Connection, job_id: str) -> Row[Any] | None:

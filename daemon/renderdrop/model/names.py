@@ -1,6 +1,6 @@
 """Names of files as values: kept byte for byte, compared NFC and case-folded, shown harmless.
 
-Owns: folding for comparison, cleaning of names that a server chose, showing names to people.
+Owns: folding for comparison, the order in a list, cleaning of names that a server chose, showing names to people.
 Paths inside the program are `str` with surrogateescape (what `os.fsdecode` gives), so that a
 name that is not UTF-8 survives the journey unchanged.
 """
@@ -16,6 +16,7 @@ _RESERVED: Final = frozenset(
 """Device names that Windows refuses, with any extension (Microsoft, "Naming Files, Paths, and Namespaces")."""
 
 _FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|]')
+_DIGITS: Final = re.compile(r"[0-9]+")
 _NOT_ASCII: Final = re.compile(r"[^\n\x20-\x7e]")
 _EDGES: Final = re.compile(r"\A[\s.]+|(?<![\s.])[\s.]++\Z")
 """A run of dots in the middle is looked through once, however long a stranger made it."""
@@ -32,6 +33,16 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def natural(path: str) -> str:
+    """What sorts paths as people list them: without regard to case, and numbers by their value (f2 before f10)."""
+    return _DIGITS.sub(_by_value, fold(path))
+
+
+def _by_value(number: re.Match[str]) -> str:
+    digits = number[0].lstrip("0")
+    return f"{len(digits):03}{digits}"
+
+
 def split_ext(name: str) -> tuple[str, str]:
     """Stem and extension (with its dot) of a bare name; a leading dot begins no extension."""
     dot = name.rfind(".")
@@ -40,6 +51,8 @@ def split_ext(name: str) -> tuple[str, str]:
 
 def shown(name: str) -> str:
     """A name that cannot forge a line, turn the direction of a text or break an encoding."""
+    if name.isprintable():  # which is less than plain; nearly all names are
+        return name
     return "".join(c if _is_plain(c) else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in name)
 
 

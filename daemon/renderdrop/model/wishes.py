@@ -8,7 +8,7 @@ jobs that still wait.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from renderdrop.model.names import clean
 from renderdrop.model.route import Route, Scalar, Value
@@ -20,6 +20,22 @@ TICKET: Final = "ticket"
 TEXT: Final = "text"
 RERUN: Final = "rerun"
 """Where a parameter's value came from, as the sidecar says it."""
+
+
+class Pin(NamedTuple):
+    """What of a job's own decides where it can go: its workflow (None = the route's) and clusters (none = all of the
+    route's)."""
+
+    workflow_id: str | None = None
+    clusters: tuple[str, ...] = ()
+
+    def on(self, route: Route) -> tuple[str, tuple[str, ...]]:
+        """What runs, and where it may, as the route is set now: clusters count as far as it still allows them."""
+        allowed = tuple(name for name in self.clusters if name in route.clusters)
+        return self.workflow_id or route.workflow_id, allowed or route.clusters
+
+
+NO_PIN: Final = Pin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,11 @@ class Wishes:
     """Tells a matrix's combinations apart in the names of their results."""
     notes: tuple[str, ...] = ()
     """What whoever dropped the files should know, for the sidecar's warnings."""
+
+    @property
+    def pin(self) -> Pin:
+        """What decides where the job can go."""
+        return Pin(self.workflow_id, self.clusters)
 
     def over(self, params: Mapping[str, Value], origin: str) -> "Wishes":
         """The same with these parameters laid over."""

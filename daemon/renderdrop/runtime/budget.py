@@ -30,8 +30,15 @@ class Budget:
 
     @property
     def pace(self) -> float:
-        """Calls a second that are given now: the rate, or less of it after the platform had too many."""
+        """Calls a second that are given: the rate, or less of it after the platform had too many; as of the last time
+        that somebody asked."""
         return self.rate * self._share
+
+    def pace_at(self, now: float) -> float:
+        """The same at this moment: it comes back with time, whether or not anybody draws. Who plans by it must know:
+        nobody draws where all looks were put off for its sake."""
+        self._refill(now)
+        return self.pace
 
     @property
     def capacity(self) -> float:

@@ -18,7 +18,7 @@ class Clock:
 
     def text(self) -> str:
         """The wall clock as the ledger writes it: "2026-11-22T14:18:00.123Z"."""
-        return self.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return written(self.now())
 
     def local(self, at: datetime) -> datetime:
         """What a clock on the wall shows at that instant: its time in the machine's zone (TZ, else /etc/localtime)."""
@@ -31,3 +31,8 @@ class Clock:
     def chance(self) -> float:
         """Uniform in [0, 1), for jitter."""
         return random.random()
+
+
+def written(at: datetime) -> str:
+    """An instant as the ledger, sidecars and scripts have it: UTC, ISO 8601, so that such texts sort by time."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

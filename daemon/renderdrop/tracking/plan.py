@@ -10,6 +10,10 @@ below `FREE`, the budget is no limit. It is a running sum, not a round over all 
 however many tasks there are, and each task pays the price of the moment at which it is planned. √(p / FREE) is the
 *stretch*: how many times longer every interval is than it would be with budget enough.
 
+Of those who were planned while there were more, or the budget gave less, each look would come as late as it was put
+off then. So whenever there are half as many for the same pace as there were (or twice the pace for as many), all are
+planned anew, a few in each tick, and those who would be due sooner now are.
+
 **The queue.** A task that has not begun cannot be over. Tasks of one cluster are taken to begin in the order in which
 they were submitted, so only the first few are looked at, and one that was found begun tells that those in front of it
 have, and that the next may have. Where a platform does otherwise that is found out at the next look, which says
@@ -65,6 +69,8 @@ class _Task:
     """Its place in the cluster's queue: when it was submitted."""
     looked: float
     """When it was last known to be with the platform and not over."""
+    rests: float = -math.inf
+    """A look failed: not before then."""
     due: float | None = None
     """None while it is being looked at; a place in the heap that says otherwise is old."""
     started: float | None = None
@@ -111,8 +117,25 @@ class Plan:
         self._demand = 0.0
         self._count = 0
 
+        self._crowd = 0.0
+        """Seconds in which all would have their turn: the most since they were last planned anew."""
+        self._anew: list[str] = []
+
     def __len__(self) -> int:
         return len(self._tasks)
+
+    def adapt(self, pace: float, now: float) -> None:
+        """The budget gives so many looks a second now. To be told in each tick."""
+        self.pace = pace
+        crowd = len(self._tasks) / pace
+        self._crowd = max(self._crowd, crowd)
+        if crowd <= self._crowd / 2:
+            self._crowd, self._anew = crowd, list(self._tasks)
+        for key in self._anew[-_AT_ONCE:]:
+            task = self._tasks.get(key)
+            if task is not None and task.due is not None:
+                self._hasten(task, now)
+        del self._anew[-_AT_ONCE:]
 
     def follow(
         self, key: str, workflow: str, cluster: str, now: float, *, waited: float = 0.0, runs: float | None = None
@@ -202,6 +225,7 @@ class Plan:
         task = self._tasks.get(key)
         if task is not None:
             wait = self._pending(task, now) if task.started is None else self._running(task, now)
+            task.rests = now + least
             self._set(task, now, max(least, wait))
 
     def succeeded(self, key: str, now: float) -> None:
@@ -315,6 +339,13 @@ class Plan:
         stretch = self._stretch()
         odds = blurred(informed(self._odds(task), task.hint), task.unsure)
         return next_look(odds, now - task.started, FREE * stretch * stretch, self._most(_ROUNDS))
+
+    def _hasten(self, task: _Task, now: float) -> None:
+        """As if it had been looked at now, if that is sooner."""
+        wait = self._pending(task, now) if task.started is None else self._running(task, now)
+        wait = max(wait, task.rests - now)
+        if task.due is not None and task.due > now + wait:
+            self._set(task, now, wait)
 
     def _set(self, task: _Task, now: float, wait: float) -> None:
         # What it would ask for, looks a second, at a price of 1.

@@ -1,9 +1,10 @@
 """What is heard of tasks that were left behind for a second one (`rescue`).
 
 Owns the race between the two, as far as the first one is concerned. Until the second is really being sent, the job
-takes its task back as soon as that says anything but "pending": then nothing is paid for twice. Once both are with the
-platform, the first wins if it succeeds while the second has not, and is forgotten if it comes to nothing. What a second
-one that comes to nothing means is in `track`.
+takes its task back as soon as that says anything but "pending", or once it has said that for another `silence` in which
+no second one could be sent: then nothing is paid for twice. Once both are with the platform, the first wins if it
+succeeds while the second has not, and is forgotten if it comes to nothing. What a second one that comes to nothing
+means is in `track`.
 """
 
 from enum import Enum, auto
@@ -13,6 +14,7 @@ import structlog
 from renderdrop.ledger import spares
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.lifecycle import State
+from renderdrop.model.units import spoken
 from renderdrop.platform.reports import Report
 from renderdrop.runtime.clock import Clock
 from renderdrop.tracking.outcome import failure, no_media
@@ -68,15 +70,33 @@ class SpareTasks:
         ):
             log.warning("spare_task_lost", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
 
+    async def silent(self, watched: Watched, heard: float, silence: float) -> bool:
+        """Whether it was pending for so long (by `Watched.changed_at`) while no second one could be sent, and its job
+        waits for it again: like any other job for its task, and not for ever."""
+        job, task = watched.job_id, watched.task_id
+        if await self._ledger.read(lambda c: spares.state_beside(c, job, task)) is not State.QUEUED:
+            watched.changed_at = heard  # a second one is being sent, or followed
+        if heard - watched.changed_at < silence:
+            return False
+        return await self._taken_back(
+            watched,
+            f"task {task} on {watched.cluster} was pending for {spoken(silence)} more, in which no second one could be "
+            "sent: the job waits for it again",
+        )
+
     async def _goes_on(self, watched: Watched) -> Then:
-        at = self._clock.text()
         reason = f"task {watched.task_id} on {watched.cluster} goes on after all: no second one is sent"
-        if await self._ledger.write(
+        # Else the second one is being sent in this very moment.
+        return Then.OVER if await self._taken_back(watched, reason) else Then.GOES_ON
+
+    async def _taken_back(self, watched: Watched, reason: str) -> bool:
+        at = self._clock.text()
+        if not await self._ledger.write(
             lambda c: spares.take_back(c, watched.job_id, State.QUEUED, at, reason), point="taken_back"
         ):
-            log.info("task_taken_back", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
-            return Then.OVER
-        return Then.GOES_ON  # the second one is being sent in this very moment
+            return False
+        log.info("task_taken_back", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
+        return True
 
     async def _wins(self, watched: Watched, report: Report) -> Then:
         at = self._clock.text()

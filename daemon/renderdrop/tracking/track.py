@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy import Connection
 
 from renderdrop.ledger import moves, queries, spares
+from renderdrop.ledger.experience import ended
 from renderdrop.ledger.failpoints import Point
-from renderdrop.ledger.run_times import run_times
 from renderdrop.ledger.store import Ledger
 from renderdrop.model.backoff import backoff
 from renderdrop.model.errors import Busy, PlatformDown, Refused, Temporary
@@ -36,7 +36,7 @@ from renderdrop.tracking.late import Late
 from renderdrop.tracking.outcome import failure, no_media
 from renderdrop.tracking.plan import Plan
 from renderdrop.tracking.spare import SpareTasks, Then
-from renderdrop.tracking.uploads import forgotten, upload_again
+from renderdrop.tracking.uploads import forgotten, upload_again, why_again
 from renderdrop.tracking.watched import Watched
 
 log = structlog.get_logger()
@@ -108,8 +108,9 @@ class Track:
     async def take_up(self) -> None:
         """Follow every task of the ledger that is not followed yet, also those left behind."""
         if not self._experienced:
-            for ran in await self._ledger.read(run_times):
-                self._plan.learned.ran(ran.workflow, ran.cluster, ran.seconds, ran.seconds * _ROUGHLY)
+            for task in await self._ledger.read(lambda c: ended(c, placed=False)):
+                if task.well and task.seconds is not None:
+                    self._plan.learned.ran(task.workflow, task.cluster, task.seconds, task.seconds * _ROUGHLY)
             self._experienced = True
         tasks = await self._ledger.read(lambda c: [*queries.submitted(c), *spares.left_behind(c)])
         if not self._watched:
@@ -152,7 +153,7 @@ class Track:
         now = self._clock.monotonic()
         if self._troubles.stops(POLLS):
             return
-        self._plan.pace = self._budget.pace
+        self._plan.adapt(self._budget.pace_at(now), now)
         soon = now + TICK / 2  # half of the looks a little too soon, half a little too late, rather than all too late
         for _ in range(_BATCH):
             due = self._plan.next_due()
@@ -317,7 +318,7 @@ class Track:
         if not lost:
             return False
         at = self._clock.text()
-        reason = f"{failure(report)}; the platform has forgotten an earlier upload, its files are uploaded again"
+        reason = why_again(report)
         again = partial(upload_again, job_id=watched.job_id, task=watched.task_id, at=at, reason=reason, lost=lost)
         if await self._leave(watched, again, point="uploads_again"):
             log.warning("job_requeued", job=watched.job_id, route=watched.route, task=watched.task_id, reason=reason)
@@ -363,12 +364,13 @@ class Track:
         self._heard_at = now
 
     async def _mind_silence(self, watched: Watched) -> None:
-        """Hold a task that has said nothing new for too long. Silence is the task's, not the line's: time in which
-        no task could be asked after does not count."""
-        route = self._routes.get(watched.route)
-        silence = route.silence if route is not None else _DEFAULT_SILENCE
+        """Hold a task that has said nothing new for too long (of two tasks the second). Silence is the task's, not the
+        line's: time in which no task could be asked after does not count."""
+        silence = self._routes[watched.route].silence if watched.route in self._routes else _DEFAULT_SILENCE
+        if watched.left and await self._spares.silent(watched, self._heard, silence):
+            self._let_go(watched.key)
         if watched.left or self._heard - watched.changed_at < silence:
-            return  # of two tasks the second is the one that is waited for
+            return
         await self._hold(
             watched,
             f"the task {watched.task_id} has said nothing new for {spoken(silence)}; look at the platform's own page, "
