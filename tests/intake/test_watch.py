@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import copy_context
@@ -46,6 +47,24 @@ def hints(watcher: Watcher, inbox: Path) -> Hints:
     assert told == [None]  # what came before the watch was seen by nobody
     told.clear()
     return told
+
+
+def test_a_tree_that_is_too_deep_to_be_watched_is_refused_and_may_be_watched_once_it_is_not(
+    watcher: Watcher, inbox: Path
+) -> None:
+    at = os.open(inbox, os.O_RDONLY)
+    for _ in range(1100):  # the way to it is longer than a way may be
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    told = Hints()
+    with pytest.raises(OSError, match="more than 300 folders lie one in the other"):
+        watcher.keep(inbox, told)
+    subprocess.run(["rm", "-rf", str(inbox / "d")], check=True)
+    watcher.keep(inbox, told)
+    assert told == [None]
 
 
 async def test_a_written_and_closed_file_is_hinted_at(hints: Hints, inbox: Path, until: Until) -> None:

@@ -34,6 +34,8 @@ Moment = Literal["before", "after"]
 GRAPH: Final = Path(__file__).parents[2] / "config" / "examples" / "graphs" / "upscale_api.json"
 SLOW: Final = ClusterSpec("GPU-SLOW", "fifty times as slow", 1, 2, speed=0.02)
 STUCK: Final = tuple(ClusterSpec(f"GPU-STUCK{n}", "looks empty and begins nothing", 0, 10, fixed=True) for n in (1, 2))
+SPARE: Final = ClusterSpec("GPU-SPARE", "takes second tasks and nothing else", 1, 4)
+"""On the others tasks fail on purpose: one that rests for it would have no place for a second task in time."""
 _OTHERS: Final = 100
 """Instances of a stuck cluster that other people hold."""
 _REST: Final = 150.0
@@ -46,7 +48,7 @@ class Life:
     def __init__(self, home: Path, seed: int, store: Store | None, *routes: str) -> None:
         self.chance = random.Random(seed)
         self.platform = Platform(
-            home / "platform", render_seconds=(0.05, 0.15), clusters=(*CLUSTERS, SLOW, *STUCK),
+            home / "platform", render_seconds=(0.05, 0.15), clusters=(*CLUSTERS, SLOW, SPARE, *STUCK),
             foreign_load={cluster.name: _OTHERS for cluster in STUCK},
         )  # fmt: skip
         self.store = store
@@ -79,7 +81,7 @@ class Life:
 
     # What people do.
 
-    def settle(self, cap: str = "1GB", hedged: Sequence[str] = (STUCK[0].name, "GPU-4090")) -> None:
+    def settle(self, cap: str = "1GB", hedged: Sequence[str] = (STUCK[0].name, SPARE.name)) -> None:
         """Write the settings; `cap` is the `max_output` of the route `tight`, `hedged` the clusters of the route that
         sends once more what lags."""
         shutil.copy(GRAPH, self.daemon.home / GRAPH.name)

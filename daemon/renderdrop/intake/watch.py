@@ -42,6 +42,9 @@ _WANTED: Final[list[type[FileSystemEvent]]] = [
 _TURN: Final = 2.0
 """Seconds that an inbox waits for its turn: one that hangs while its folders are walked must hold up no other."""
 
+_DEEPEST: Final = 300
+"""Folders below each other that are watched: `os.walk`, which watchdog uses too, recurses before Python 3.12."""
+
 Hint = Callable[[str | None], None]
 """Called from watchdog's thread with the absolute path that changed; None: anything may have changed."""
 
@@ -59,7 +62,8 @@ class Watcher:
 
     def keep(self, inbox: Path, hint: Hint) -> None:
         """Watch an inbox, or make sure that it still is watched, with `hint` in the place of an earlier one. Whoever
-        takes over in that way sweeps afterwards. Raises OSError where inotify refuses (its limits)."""
+        takes over in that way sweeps afterwards. Raises OSError where inotify refuses (its limits), and for a tree that
+        is too deep."""
         if not self._one_at_a_time.acquire(timeout=_TURN):
             raise OSError(errno.EBUSY, "another inbox does not answer while its watch is set up")
         try:
@@ -88,9 +92,13 @@ class Watcher:
         if self._observer is None or not self._observer.is_alive():
             self._start()
         assert self._observer is not None
-        for _ in os.walk(root):
+        for folder, _, _ in os.walk(root):
             # The observer walks through it without a word; after this it does so in no time.
             sign_of_life()
+            if folder.count("/") - str(root).count("/") > _DEEPEST:
+                raise OSError(
+                    errno.ELOOP, f"more than {_DEEPEST} folders lie one in the other; the sweep alone finds files"
+                )
         handler = _Handler(inbox, self._hints)
         watch = self._observer.schedule(handler, str(root), recursive=True, event_filter=_WANTED)
         self._watches[inbox] = (watch, identity)
