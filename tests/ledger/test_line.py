@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Connection, event, insert
 
 from renderdrop.ledger import engine, line, moves, queries, quota, spares
-from renderdrop.ledger.schema import jobs
-from renderdrop.model.job import Place
+from renderdrop.ledger.schema import jobs, submissions
+from renderdrop.model.job import Outcome, Place
 from renderdrop.model.lifecycle import State
 from renderdrop.model.route import Route
 from renderdrop.model.wishes import NO_PIN, Pin, Wishes
@@ -195,6 +195,20 @@ def test_no_look_at_a_long_queue_sorts_it_or_goes_through_it(ledger_file: Path, 
         r"SEARCH submissions",  # the last one
         r"SCAN jobs USING INDEX jobs_paid_for", r"SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 \(id=\?\)",
         r"SEARCH submissions USING INTEGER PRIMARY KEY \(rowid>\?\)", "CORRELATED SCALAR SUBQUERY .*",
-        r"SEARCH sources USING INDEX ix_sources_job_id \(job_id=\?\)",
+        r"SEARCH (sources|submissions) USING INDEX ix_(sources|submissions)_job_id \(job_id=\?\)",  # of one job
     )  # fmt: skip
     assert [step for step in plans if not any(re.fullmatch(form, step) for form in allowed)] == []
+
+
+async def test_a_job_that_has_lost_an_answer_is_not_the_one_to_be_sent_once_more(
+    books: Books, clock: FakeClock
+) -> None:
+    lost = await books.job(State.SUBMITTED, "lost.png", status="pending", lags_since=clock.text())
+    unknown = {"job_id": lost.id, "at": clock.text(), "cluster": "GPU-A800", "outcome": Outcome.UNKNOWN}
+    await books.ledger.write(lambda c: c.execute(insert(submissions).values(**unknown)))
+    assert await books.ledger.read(lambda c: line.lagging(c, routes=["portrait"], but=())) is None
+    clock.run(1)
+    late = await books.job(State.SUBMITTED, "late.png", status="pending", lags_since=clock.text())
+    found = await books.ledger.read(lambda c: line.lagging(c, routes=["portrait"], but=()))
+    assert found is not None
+    assert found.id == late.id

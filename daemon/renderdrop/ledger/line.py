@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from renderdrop.ledger.rows import chunks, pin_of, with_all
-from renderdrop.ledger.schema import LAGS, PAID_FOR, PIN, WAITS, jobs, sources
-from renderdrop.model.job import Job, Place
+from renderdrop.ledger.schema import LAGS, PAID_FOR, PIN, WAITS, jobs, sources, submissions
+from renderdrop.model.job import Job, Outcome, Place
 from renderdrop.model.wishes import Pin
 
 _LINES: Final = 8
@@ -92,8 +92,11 @@ def paid_for(conn: Connection, *, routes: Collection[str], but: Collection[str],
 
 
 def lagging(conn: Connection, *, routes: Collection[str], but: Collection[str]) -> Job | None:
-    """The job of these routes whose task lags and was sent first, of those that were never sent once more for it."""
-    query = select(jobs).where(LAGS, jobs.c.route.in_(routes), jobs.c.rescued.is_(False), jobs.c.status == "pending")
+    """The job of these routes whose task lags and was sent first, of those that may be sent once more for it: never
+    were, and have lost no answer."""
+    lost = select(submissions.c.id).where(submissions.c.job_id == jobs.c.id, submissions.c.outcome == Outcome.UNKNOWN)
+    may = (jobs.c.rescued.is_(False), jobs.c.status == "pending", ~lost.exists())
+    query = select(jobs).where(LAGS, jobs.c.route.in_(routes), *may)
     rows = conn.execute(query.order_by(jobs.c.submitted_at).limit(1 + len(but)))
     found = with_all(conn, [row for row in rows if row.id not in but][:1])
     return found[0] if found else None
