@@ -286,6 +286,10 @@ def _hedged(life: Life, path: str) -> Job | None:
     return next((job for job in life.daemon.jobs() if job.route == "hedged" and job.source.path == path), None)
 
 
+def _lost_an_answer(job: Job) -> bool:
+    return any(s.outcome is Outcome.UNKNOWN for s in job.submissions)
+
+
 def _lagging(life: Life, *, doomed: bool = False) -> str:
     """A task is pending on a cluster that begins nothing, of a route that will send it once more: two tasks for it.
     Returns its file's path. `doomed`: the task fails once it begins."""
@@ -294,7 +298,7 @@ def _lagging(life: Life, *, doomed: bool = False) -> str:
         if doomed:
             life.harm("fail_task")
         job = _hedged(life, path)
-        return job is not None and job.state is State.SUBMITTED
+        return job is not None and (job.state is State.SUBMITTED or _lost_an_answer(job))
 
     for _ in range(8):
         if any(job.route == "hedged" for job in life.daemon.jobs(*OPEN)):
@@ -309,7 +313,7 @@ def _lagging(life: Life, *, doomed: bool = False) -> str:
         life.die_until("accepted", "after", is_there)
         life.platform.faults()
         job = _hedged(life, path)
-        if job is not None and all(s.outcome is not Outcome.UNKNOWN for s in job.submissions):
+        if job is not None and not _lost_an_answer(job):
             return path
         # A death that another job's commit brought has cost it an answer: it must not have a second task.
     raise AssertionError("each of them lost an answer")
