@@ -67,6 +67,19 @@ def test_a_tree_that_is_too_deep_to_be_watched_is_refused_and_may_be_watched_onc
     assert told == [None]
 
 
+async def test_the_reader_of_all_events_is_replaced_when_it_has_died(
+    watcher: Watcher, hints: Hints, inbox: Path, until: Until
+) -> None:
+    assert watcher._observer is not None
+    reader = watcher._observer._inotify_fd
+    reader.stop()
+    reader.join(10)
+    watcher.keep(inbox, hints)
+    assert hints == [None]  # what came meanwhile was seen by nobody
+    (inbox / "a.png").write_bytes(b"x")
+    await until(lambda: str(inbox / "a.png") in hints)
+
+
 async def test_a_written_and_closed_file_is_hinted_at(hints: Hints, inbox: Path, until: Until) -> None:
     (inbox / "猫.png").write_bytes(b"x")
     await until(lambda: str(inbox / "猫.png") in hints)

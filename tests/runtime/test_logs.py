@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderdrop.model.errors import Temporary
-from renderdrop.runtime.logs import configure
+from renderdrop.runtime.logs import configure, heed_threads
 
 TOKEN = "AI-0123456789"
 
@@ -237,3 +238,24 @@ def test_a_stream_that_is_gone_does_not_stop_the_program() -> None:
 def test_a_format_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="no log format"):
         configure("xml", sys.stderr, None)
+
+
+def test_a_thread_that_dies_is_one_line_of_the_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back at the end
+    stream = io.StringIO()
+    configure("json", stream, TOKEN)
+    heed_threads()
+
+    def dies() -> None:
+        raise RecursionError(f"too deep\n{TOKEN}")
+
+    thread = threading.Thread(target=dies, name="reader")
+    thread.start()
+    thread.join()
+    [line] = written(stream)
+    assert (line["event"], line["work"]) == ("unforeseen_error", "thread reader")
+    assert line["error"].startswith("RecursionError: too deep")
+    assert TOKEN not in stream.getvalue()
+    assert capfd.readouterr().err == ""

@@ -67,7 +67,9 @@ def _loop(loaded: "Loaded", *, once: bool) -> int:
     import structlog
 
     from renderdrop.app import serve
+    from renderdrop.runtime import logs
 
+    logs.heed_threads()
     log = structlog.get_logger()
     for problem in loaded.warnings:
         log.warning("settings_warning", key=problem.key, reason=problem.message)

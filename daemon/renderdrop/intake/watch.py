@@ -24,7 +24,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers.api import BaseObserver, ObservedWatch
+from watchdog.observers.api import ObservedWatch
 from watchdog.observers.inotify import InotifyObserver
 
 from renderdrop.share.signs import sign_of_life
@@ -53,7 +53,7 @@ class Watcher:
     """All inotify watches of the daemon."""
 
     def __init__(self) -> None:
-        self._observer: BaseObserver | None = None
+        self._observer: InotifyObserver | None = None
         self._watches: dict[Path, tuple[ObservedWatch, tuple[int, int]]] = {}
         self._hints: dict[Path, Hint] = {}
         self._overflow = _OverflowHandler(self._sweep_all)
@@ -85,11 +85,11 @@ class Watcher:
         identity = (stat.st_dev, stat.st_ino)
         if inbox in self._watches:
             watch, watched = self._watches[inbox]
-            if watched == identity and self._is_alive(watch):
+            if watched == identity and self._is_alive(watch) and self._reads():
                 return
             log.info("watch_renewed", path=str(inbox))
             self._unwatch(inbox)
-        if self._observer is None or not self._observer.is_alive():
+        if not self._reads():
             self._start()
         assert self._observer is not None
         for folder, _, _ in os.walk(root):
@@ -116,6 +116,9 @@ class Watcher:
         """End the observer's threads."""
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(self._overflow)
+        self._end()
+
+    def _end(self) -> None:
         if self._observer is not None and self._observer.is_alive():
             try:
                 self._observer.stop()
@@ -123,7 +126,13 @@ class Watcher:
                 pass  # folders that changed places too fast have left its books in disorder; its threads end with us
             self._observer.join(timeout=2.0)
 
+    def _reads(self) -> bool:
+        """Whether the thread lives that reads the kernel's events for all inboxes. It dies of a tree that is made too
+        deep while it is watched, and no emitter tells."""
+        return self._observer is not None and self._observer.is_alive() and self._observer._inotify_fd.is_alive()
+
     def _start(self) -> None:
+        self._end()
         for name in _LOGGERS:
             logging.getLogger(name).addHandler(self._overflow)
             logging.getLogger(name).addFilter(_worth_telling)

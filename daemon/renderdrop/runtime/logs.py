@@ -9,6 +9,7 @@ is logged, nor because the stream is gone: a daemon does not die of its log.
 import json
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from itertools import islice
@@ -66,6 +67,16 @@ def configure(log_format: str, stream: TextIO, redact: str | None) -> None:
         root.removeHandler(handler)
     root.addHandler(_Libraries())
     root.setLevel(logging.WARNING)
+
+
+def heed_threads() -> None:
+    """From now on what ends a thread, a library's too, is one line of the log and no bare trace beside it."""
+    threading.excepthook = _thread_ended
+
+
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread is not None else "a thread"
+    structlog.get_logger().error("unforeseen_error", work=f"thread {name}", exc_info=ended.exc_value)
 
 
 def hide(secret: str) -> None:
